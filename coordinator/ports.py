@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the decisions need from outside, as protocols. Each has a real adapter and a fake; one contract suite runs on both."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from coordinator.model import File, HistoryEntry, Role, Update, UpdateState, Worker
+from coordinator.pipeline import Instruction, Ring
+from workers.wire.arch import Arch
+from workers.wire.order import Index, JobKey
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """An instruction that waits in the outbox. `tries` counts how often it was begun."""
+
+    number: int
+    update: int
+    instruction: Instruction
+    tries: int
+
+
+class Store(Protocol):
+    """The truth. Every write is one transaction; a write on an outdated update raises StaleUpdate and changes nothing."""
+
+    def add(self, update: Update, event: str, instructions: Sequence[Instruction]) -> Update:
+        """Keep a new update: its `id` and `revision` are given here. Writes the first history entry."""
+
+    def load(self, update: int) -> Update:
+        """Raises UnknownName."""
+
+    def save(
+        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+    ) -> Update:
+        """Keep `after` if the row still has `before.revision`; append history and outbox in the same transaction."""
+
+    def updates(self, states: Sequence[UpdateState] = (), limit: int = 100) -> list[Update]:
+        """The newest first; all states where none is named."""
+
+    def history(self, update: int) -> list[HistoryEntry]:
+        """Oldest first."""
+
+    def renew(self, job: JobKey, attempt: int, worker: str, until: datetime) -> bool:
+        """Prolong a lease; answers whether the job is to be cancelled. Raises Fenced where the attempt does not hold it."""
+
+    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
+        """Leased attempts whose lease ended before `now`."""
+
+    def unanswered(self, before: datetime) -> list[tuple[int, Ring]]:
+        """Queued attempts that nobody claimed since `before`: their bell may have been lost."""
+
+    def due(self, now: datetime) -> list[Due]:
+        """Outbox rows whose time has come, oldest first."""
+
+    def done(self, due: Due) -> None:
+        """The instruction was carried out."""
+
+    def postpone(self, due: Due, until: datetime, why: str) -> None:
+        """It could not be carried out now; counts a try."""
+
+    def seen(self, worker: Worker) -> None:
+        """A worker gave a sign of life."""
+
+    def workers(self) -> list[Worker]:
+        """Every worker ever seen, by name."""
+
+    def grant(self, name: str, role: Role, token_sha256: str) -> None:
+        """Let the bearer of a token act as `name`; replaces the token of the same name and role."""
+
+    def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
+        """Who bears that token."""
+
+
+class Blobs(Protocol):
+    """Bytes by sha256, for ever the same."""
+
+    def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
+        """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room."""
+
+    def add(self, data: bytes) -> str:
+        """Keep bytes and answer their sha256."""
+
+    def has(self, sha256: str) -> bool:
+        """Whether it is here."""
+
+    def path(self, sha256: str) -> Path:
+        """Where to read it; raises UnknownName."""
+
+
+class Logs(Protocol):
+    """Append-only logs of attempts, readable while they grow."""
+
+    def append(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
+        """Add bytes that begin at `offset`; a repeated part is ignored. Answers the size it has now.
+
+        Raises BadRequest for a gap, DiskFull where there is no room.
+        """
+
+    def size(self, job: JobKey, attempt: int) -> int:
+        """0 where there is none yet."""
+
+    def read(self, job: JobKey, attempt: int, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`."""
+
+
+class Bell(Protocol):
+    """Wakes workers. A lost ring is rung again; a ring too many finds nothing to claim."""
+
+    def ring(self, host: Arch, job: JobKey, attempt: int) -> None:
+        """Tell the workers that run `host` that this attempt may be claimed."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a verified OpenPGP signature vouches for: only `signed`, never the bytes around it."""
+
+    signed: bytes
+    fingerprint: str
+
+
+class Verifier(Protocol):
+    """Checks OpenPGP signatures against named keyrings."""
+
+    def clearsigned(self, data: bytes, keyrings: Sequence[Path]) -> Signature:
+        """Raises BadSignature. `fingerprint` is the primary key's, lower case."""
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """A source package as an archive's verified Sources index lists it; `directory` is relative to the archive."""
+
+    name: str
+    version: str
+    directory: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class BinaryEntry:
+    """A binary package as an archive's Packages index lists it. `verified`: the index matched its signed Release."""
+
+    name: str
+    version: str
+    arch: str
+    filename: str
+    file: File
+    verified: bool
+
+
+class Archive(Protocol):
+    """Reads Debian-format archives through their signed Release."""
+
+    def sources(self, index: Index, keyring: Path, name: str) -> list[SourceEntry]:
+        """Every version of a source package the suite has. Raises ArchiveUnreachable, BadSignature."""
+
+    def binaries(self, index: Index, keyring: Path, source: str, arch: Arch) -> list[BinaryEntry]:
+        """The binary packages of a source on an architecture, from an index that verified or is marked as not."""
+
+    def fetch(self, index: Index, path: str, file: File, into: BinaryIO) -> None:
+        """Download a file of the archive and check it; raises ArchiveUnreachable."""
+
+
+class Uploader(Protocol):
+    """Brings a signed upload to the target's incoming queue."""
+
+    def upload(self, files: Sequence[tuple[File, Path]]) -> Iterator[str]:
+        """Send the files in that order, the .changes last, resuming what is there in part; yields each name sent.
+
+        Raises UploadFailed. May be called again after a cut.
+        """
+
+
+class Target(Protocol):
+    """The archive an update is published to."""
+
+    def versions(self, suite: str, source: str) -> list[str]:
+        """The versions of a source it has; raises ArchiveUnreachable."""
