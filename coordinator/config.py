@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -89,13 +89,23 @@ class Home:
         return self.root / "target"
 
     @property
+    def redis(self) -> Path:
+        """The embedded broker's append-only file; nothing is missed if it is wiped."""
+        return self.root / "redis"
+
+    @property
     def worker(self) -> Path:
         """The embedded worker's scratch space and image cache."""
         return self.root / "worker"
 
 
-class TargetSettings(BaseSettings):
-    """An archive that updates are published to: an SFTP incoming queue, and where its index can be read."""
+class TargetSettings(BaseModel):
+    """An archive that updates are published to: an SFTP incoming queue, and where its index can be read.
+
+    Not settings of their own: else an empty `user` would be what the environment calls USER.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = 22
@@ -142,7 +152,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The order of precedence: what is given here, then the environment, the home's file, the defaults."""
-        own = default_home() / "farm.toml"
+        own = Home(Path(init_settings().get("home", default_home()))).settings
         return (
             init_settings,
             env_settings,

@@ -148,6 +148,17 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Signature:
+    """What a verified OpenPGP signature vouches for: only `signed`, never the bytes around it.
+
+    `fingerprint` is the primary key's of the signing certificate, in lower case.
+    """
+
+    signed: bytes
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Approval:
     """A person's OpenPGP signature over an update's digest set. Counts only while `digest` is the set's own."""
 
@@ -177,6 +188,7 @@ class Update:
     jobs: tuple[Job, ...] = ()
     approvals: tuple[Approval, ...] = ()
     signed: tuple[File, ...] = ()
+    uploaded_at: datetime | None = None
     reason: str = ""
     blame: Blame | None = None
 
@@ -218,6 +230,14 @@ class Update:
 
 
 @dataclass(frozen=True)
+class SigningRequest:
+    """What the signer is asked: sign this update's upload with the key of that name. It checks everything itself."""
+
+    update: Update
+    key: str
+
+
+@dataclass(frozen=True)
 class HistoryEntry:
     """One thing that happened. `digest` chains it to the entry before, so that a changed past shows."""
 
@@ -237,6 +257,18 @@ class Worker:
     tiers: dict[Arch, Tier]
     slots: int
     last_seen_at: datetime
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite that the farm makes updates for, as its recipe says."""
+
+    name: str
+    recipe: str
+    architectures: tuple[Arch, ...]
+    all_on: Arch
+    urgency: Urgency
+    approvals_needed: int
 
 
 class Role(StrEnum):

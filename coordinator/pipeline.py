@@ -3,6 +3,7 @@
 
 Pure: `step(update, event)` returns the new update and the instructions to carry out; it does no input or output,
 reads no clock and decides nothing that needs a recipe. An event without a row in TABLE raises IllegalMove.
+The events and instructions themselves are in events.py, and can be imported from here too.
 
     intake → plan → build → test → approve → sign → publish
 """
@@ -13,159 +14,61 @@ from datetime import datetime
 from typing import Any
 
 from coordinator.errors import Blame, Fenced, IllegalMove
-from coordinator.model import Approval, File, Job, JobState, TestResult, Update, UpdateState
-from workers.wire.arch import Arch, Tier
+from coordinator.events import (
+    Approved,
+    Cancelled,
+    Confirm,
+    Event,
+    Instruction,
+    JobClaimed,
+    JobEnded,
+    JobLost,
+    Plan,
+    Planned,
+    Published,
+    Refused,
+    Retried,
+    Ring,
+    Signed,
+    Upload,
+    Uploaded,
+    Withdrawn,
+)
+from coordinator.model import Job, JobState, Update, UpdateState
+from workers.wire.arch import Arch
 from workers.wire.order import JobKind
-from workers.wire.report import Report
+
+__all__ = [
+    "MAX_FARM_FAULTS",
+    "TABLE",
+    "Approved",
+    "Cancelled",
+    "Confirm",
+    "Event",
+    "Instruction",
+    "JobClaimed",
+    "JobEnded",
+    "JobLost",
+    "Move",
+    "Plan",
+    "Planned",
+    "Published",
+    "Refused",
+    "Result",
+    "Retried",
+    "Ring",
+    "Signed",
+    "Upload",
+    "Uploaded",
+    "Withdrawn",
+    "begin",
+    "step",
+]
 
 #: A job whose attempts ended this often by the farm's own doing is given up.
 MAX_FARM_FAULTS = 3
 
 
-# Events: facts, in the past tense.
-
-
-@dataclass(frozen=True)
-class Planned:
-    """The plan stage chose the jobs; builds come `queued`, tests `waiting`."""
-
-    at: datetime
-    jobs: tuple[Job, ...]
-
-
-@dataclass(frozen=True)
-class JobClaimed:
-    """A worker took the attempt that a bell had announced."""
-
-    at: datetime
-    kind: JobKind
-    arch: Arch
-    attempt: int
-    worker: str
-    tier: Tier
-    lease_expires_at: datetime
-
-
-@dataclass(frozen=True)
-class JobEnded:
-    """A worker reported, and the job's stage judged it: `state` is one of the ended ones."""
-
-    at: datetime
-    kind: JobKind
-    arch: Arch
-    attempt: int
-    state: JobState
-    reason: str
-    report: Report
-    tests: tuple[TestResult, ...] = ()
-
-
-@dataclass(frozen=True)
-class JobLost:
-    """An attempt ended by the farm's own doing: lease run out, engine gone, mirror unreachable."""
-
-    at: datetime
-    kind: JobKind
-    arch: Arch
-    attempt: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Approved:
-    """A person signed the digest set; the approve stage checked who and what."""
-
-    at: datetime
-    approval: Approval
-
-
-@dataclass(frozen=True)
-class Signed:
-    """The signer returned the files that go to the archive, the .changes first."""
-
-    at: datetime
-    files: tuple[File, ...]
-
-
-@dataclass(frozen=True)
-class Published:
-    """The target archive shows the version in its signed index."""
-
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Planning, signing or publishing cannot go on; `reason` says why, `blame` by whose fault."""
-
-    at: datetime
-    reason: str
-    blame: Blame
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """A person stopped the work; it may be retried."""
-
-    at: datetime
-    by: str
-
-
-@dataclass(frozen=True)
-class Retried:
-    """A person asked for what failed to be done again."""
-
-    at: datetime
-    by: str
-
-
-@dataclass(frozen=True)
-class Withdrawn:
-    """A person took the update back, for good."""
-
-    at: datetime
-    by: str
-    why: str
-
-
-Event = (
-    Planned
-    | JobClaimed
-    | JobEnded
-    | JobLost
-    | Approved
-    | Signed
-    | Published
-    | Refused
-    | Cancelled
-    | Retried
-    | Withdrawn
-)
-
-
-# Instructions: imperatives, carried out by the engine after they were saved. Each may be carried out twice.
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Choose the jobs."""
-
-
-@dataclass(frozen=True)
-class Ring:
-    """Tell the workers of `arch` that this attempt may be claimed."""
-
-    kind: JobKind
-    arch: Arch
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Upload:
-    """Bring the signed files to the target and wait until its index shows them."""
-
-
-Instruction = Plan | Ring | Upload
 Result = tuple[Update, tuple[Instruction, ...]]
 
 
@@ -215,9 +118,11 @@ def _claim(update: Update, event: JobClaimed) -> Result:
 
 def _end(update: Update, event: JobEnded) -> Result:
     job = _current(update, event.kind, event.arch, event.attempt, JobState.LEASED)
+    if event.state == JobState.CANCELLED and not job.cancel:
+        return _lose(update, JobLost(event.at, job.kind, job.arch, job.attempt, "stopped, and nobody had asked for it"))
     ended = replace(
         job,
-        state=event.state,
+        state=JobState.CANCELLED if job.cancel else event.state,
         reason=event.reason,
         report=event.report,
         tests=event.tests,
@@ -249,7 +154,11 @@ def _sign(update: Update, event: Signed) -> Result:
     return replace(update, state=UpdateState.PUBLISHING, signed=event.files), (Upload(),)
 
 
-def _publish(update: Update, event: Published) -> Result:
+def _upload(update: Update, event: Uploaded) -> Result:
+    return replace(update, uploaded_at=event.at), (Confirm(),)
+
+
+def _publish(update: Update, _event: Published) -> Result:
     return replace(update, state=UpdateState.PUBLISHED, reason="", blame=None), ()
 
 
@@ -274,11 +183,9 @@ def _cancel(update: Update, event: Cancelled) -> Result:
 
 
 def _retry(update: Update, event: Retried) -> Result:
-    fresh = replace(update, reason="", blame=None)
-    if not update.jobs:
-        return replace(fresh, state=UpdateState.RECEIVED), (Plan(),)
+    fresh = replace(update, reason="", blame=None, uploaded_at=None)
     if update.signed:
-        return replace(fresh, state=UpdateState.PUBLISHING), (Upload(),)
+        return replace(fresh, state=UpdateState.PUBLISHING, uploaded_at=None), (Upload(),)
     if all(job.state == JobState.SUCCEEDED for job in update.jobs):
         return _await_approval(fresh), ()
     jobs = tuple(job if job.state == JobState.SUCCEEDED else _anew(job, event.at) for job in update.jobs)
@@ -289,7 +196,9 @@ def _retry(update: Update, event: Retried) -> Result:
 def _withdraw(update: Update, event: Withdrawn) -> Result:
     gone = f"withdrawn by {event.by}: {event.why}"
     jobs = tuple(
-        job if job.ended else replace(job, state=JobState.CANCELLED, reason=gone, cancel=True, ended_at=event.at)
+        job
+        if job.ended
+        else replace(job, state=JobState.CANCELLED, reason=gone, ended_at=event.at, lease_expires_at=None)
         for job in update.jobs
     )
     return replace(update, state=UpdateState.WITHDRAWN, jobs=jobs, reason=gone), ()
@@ -346,10 +255,10 @@ def _failed(update: Update) -> Update:
     culprits = [job for job in update.jobs if job.state in (JobState.FAILED, JobState.UNINSTALLABLE)]
     if not culprits:
         return replace(update, state=UpdateState.FAILED, blame=Blame.SUBMITTER)
-    first = culprits[0]
-    farm = all(job.report is None for job in culprits)
+    reported = [job for job in culprits if job.report is not None]
+    first = (reported or culprits)[0]
     reason = f"{first.kind} on {first.arch}: {first.reason}"
-    return replace(update, state=UpdateState.FAILED, reason=reason, blame=Blame.FARM if farm else Blame.PACKAGE)
+    return replace(update, state=UpdateState.FAILED, reason=reason, blame=Blame.PACKAGE if reported else Blame.FARM)
 
 
 def _await_approval(update: Update) -> Update:
@@ -370,9 +279,6 @@ class Move:
 
 
 _S = UpdateState
-_WORKING = (_S.BUILDING, _S.TESTING)
-_SETTLED = (*_WORKING, _S.AWAITING_APPROVAL, _S.SIGNING, _S.FAILED)
-
 #: What may follow what. Everything that is not here cannot happen.
 TABLE: dict[tuple[UpdateState, type[Event]], Move] = {
     (_S.RECEIVED, Planned): Move(_plan, (_S.PLANNED,)),
@@ -382,22 +288,23 @@ TABLE: dict[tuple[UpdateState, type[Event]], Move] = {
     (_S.PLANNED, Cancelled): Move(_cancel, (_S.FAILED,)),
     (_S.PLANNED, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
     (_S.BUILDING, JobClaimed): Move(_claim, (_S.BUILDING,)),
-    (_S.BUILDING, JobEnded): Move(_end, _SETTLED),
-    (_S.BUILDING, JobLost): Move(_lose, _SETTLED),
-    (_S.BUILDING, Cancelled): Move(_cancel, (*_WORKING, _S.FAILED)),
+    (_S.BUILDING, JobEnded): Move(_end, (_S.BUILDING, _S.TESTING, _S.AWAITING_APPROVAL, _S.FAILED)),
+    (_S.BUILDING, JobLost): Move(_lose, (_S.BUILDING, _S.TESTING, _S.FAILED)),
+    (_S.BUILDING, Cancelled): Move(_cancel, (_S.BUILDING, _S.TESTING, _S.FAILED)),
     (_S.BUILDING, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
     (_S.TESTING, JobClaimed): Move(_claim, (_S.TESTING,)),
-    (_S.TESTING, JobEnded): Move(_end, _SETTLED),
-    (_S.TESTING, JobLost): Move(_lose, _SETTLED),
-    (_S.TESTING, Cancelled): Move(_cancel, (*_WORKING, _S.FAILED)),
+    (_S.TESTING, JobEnded): Move(_end, (_S.TESTING, _S.AWAITING_APPROVAL, _S.FAILED)),
+    (_S.TESTING, JobLost): Move(_lose, (_S.TESTING, _S.FAILED)),
+    (_S.TESTING, Cancelled): Move(_cancel, (_S.TESTING, _S.FAILED)),
     (_S.TESTING, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
     (_S.AWAITING_APPROVAL, Approved): Move(_approve, (_S.AWAITING_APPROVAL, _S.SIGNING)),
     (_S.AWAITING_APPROVAL, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
     (_S.SIGNING, Signed): Move(_sign, (_S.PUBLISHING,)),
     (_S.SIGNING, Refused): Move(_fail, (_S.FAILED,)),
     (_S.SIGNING, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
+    (_S.PUBLISHING, Uploaded): Move(_upload, (_S.PUBLISHING,)),
     (_S.PUBLISHING, Published): Move(_publish, (_S.PUBLISHED,)),
     (_S.PUBLISHING, Refused): Move(_fail, (_S.FAILED,)),
-    (_S.FAILED, Retried): Move(_retry, (_S.RECEIVED, *_WORKING, _S.AWAITING_APPROVAL, _S.SIGNING, _S.PUBLISHING)),
+    (_S.FAILED, Retried): Move(_retry, (_S.BUILDING, _S.TESTING, _S.AWAITING_APPROVAL, _S.SIGNING, _S.PUBLISHING)),
     (_S.FAILED, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
 }

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from coordinator import model
 from coordinator.model import File, HistoryEntry, Role, Update, UpdateState, Worker
 from coordinator.pipeline import Instruction, Ring
 from workers.wire.arch import Arch
@@ -33,7 +34,7 @@ class Due:
 class Store(Protocol):
     """The truth. Every write is one transaction; a write on an outdated update raises StaleUpdate and changes nothing."""
 
-    def add(self, update: Update, event: str, instructions: Sequence[Instruction]) -> Update:
+    def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
         """Keep a new update: its `id` and `revision` are given here. Writes the first history entry."""
 
     def load(self, update: int) -> Update:
@@ -120,12 +121,8 @@ class Bell(Protocol):
         """Tell the workers that run `host` that this attempt may be claimed."""
 
 
-@dataclass(frozen=True)
-class Signature:
-    """What a verified OpenPGP signature vouches for: only `signed`, never the bytes around it."""
-
-    signed: bytes
-    fingerprint: str
+#: What a Verifier answers. It is one of the nouns, so that the signer can know it.
+Signature = model.Signature
 
 
 class Verifier(Protocol):

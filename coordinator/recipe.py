@@ -5,6 +5,7 @@ TOML in, frozen values out; an unknown key or a wrong type raises BadRecipe with
 an element may name one of the PLACEHOLDERS, which the build and test stages fill in whole. No shell ever sees it.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -167,7 +168,8 @@ class Recipe(_Table):
 def parse(text: str, where: str) -> Recipe:
     """The recipe in a TOML text; `where` names it in errors."""
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        # By way of JSON, where strictness still takes a list for a tuple and a word for an enum, but no "2" for 2.
+        return Recipe.model_validate_json(json.dumps(tomllib.loads(text), default=str), strict=True)
     except tomllib.TOMLDecodeError as error:
         raise BadRecipe(f"{where}: {error}") from error
     except ValidationError as error:
@@ -181,7 +183,11 @@ class Recipes:
 
     def __init__(self, folder: Path) -> None:
         self._texts = {path: path.read_text() for path in sorted(folder.rglob("*.toml"))}
-        self._by_suite = {recipe.suite: (recipe, text) for recipe, text in self._parsed()}
+        self._by_suite: dict[str, tuple[Recipe, str]] = {}
+        for recipe, text in self._parsed():
+            if recipe.suite in self._by_suite:
+                raise BadRecipe(f"{recipe.name} and {self._by_suite[recipe.suite][0].name} are both for {recipe.suite}")
+            self._by_suite[recipe.suite] = recipe, text
 
     def _parsed(self) -> list[tuple[Recipe, str]]:
         return [(parse(text, path.name), text) for path, text in self._texts.items()]

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import math
 import types
 from enum import Enum
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -88,8 +89,25 @@ def _read_scalar(kind: Any, raw: Any, where: str) -> Any:
             return kind(raw)
         except ValueError as error:
             raise WireError(f"{where}: {raw!r} is not one of {[member.value for member in kind]}") from error
-    if kind is float and type(raw) is int:
-        return float(raw)
-    if type(raw) is not kind:
+    if type(raw) is not kind and not (kind is float and type(raw) is int):
         raise WireError(f"{where}: {kind.__name__} was expected")
+    if kind is float:
+        return _read_float(raw, where)
+    return _read_text(raw, where) if kind is str else raw
+
+
+def _read_float(raw: float, where: str) -> float:
+    try:
+        number = float(raw)
+    except OverflowError as error:
+        raise WireError(f"{where}: too large a number") from error
+    if not math.isfinite(number):
+        raise WireError(f"{where}: a finite number was expected")
+    return number
+
+
+def _read_text(raw: str, where: str) -> str:
+    # JSON can escape both, and no database keeps either.
+    if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
+        raise WireError(f"{where}: text that is not Unicode")
     return raw

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts, watches and stops the embedded farm of a home. Farms with different homes know nothing of each other."""
+
+import fcntl
+import getpass
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from coordinator import client
+from coordinator.config import Home, Settings
+from coordinator.embedded import machine, preparation, services, supervisor
+from coordinator.embedded.supervisor import ServiceRow, ServiceState, Supervisor
+from coordinator.errors import FarmDown, PatchfarmError
+
+#: The folder that the packages `coordinator` and `workers` are in.
+CODE = Path(__file__).parents[2]
+#: How long the services may take to answer after a start, in seconds.
+START_SECONDS = 90
+#: How long they may take to stop: the longest of them and some.
+STOP_SECONDS = 90
+#: A service that could not be started so many times will not be.
+_TRIES = 3
+_PAUSE = 0.1
+
+
+def up(home: Home) -> Settings:
+    """Prepare and start the farm, and wait until it can work. Nothing happens to one that is up already."""
+    settings = preparation.prepare(home)
+    with _alone(home):
+        begun = datetime.now(UTC)
+        fresh = not running(home)
+        if fresh:
+            _start(home, settings)
+        _wait_until_ready(home, settings, begun if fresh else None)
+    return settings
+
+
+def down(home: Home) -> bool:
+    """Stop everything and wait for it; answers whether there was anything to stop."""
+    control = _control(home)
+    if not control.answers():
+        return False
+    pid = control.pid()
+    control.shut_down()
+    if not _until(lambda: not _alive(pid), STOP_SECONDS):
+        raise PatchfarmError(f"the farm's supervisor (process {pid}) did not stop within {STOP_SECONDS} s")
+    preparation.remove_sockets(home)
+    return True
+
+
+def stay(home: Home) -> None:
+    """Until the farm is down, by a signal to this process or by `patchfarm down` elsewhere."""
+    pid = _control(home).pid()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        while _alive(pid):
+            time.sleep(1)
+    except KeyboardInterrupt:
+        down(home)
+
+
+def running(home: Home) -> bool:
+    """Whether the farm of that home is up."""
+    return home.run.is_dir() and _control(home).answers()
+
+
+def status(home: Home) -> list[ServiceRow]:
+    """Every service as it is now; none where the farm is down."""
+    control = _control(home)
+    return control.services() if running(home) else []
+
+
+def _control(home: Home) -> Supervisor:
+    return Supervisor(services.control_socket(preparation.sockets(home)))
+
+
+def _start(home: Home, settings: Settings) -> None:
+    machine.engine()
+    sockets = preparation.sockets(home)
+    programs = services.programs(_site(home, settings, sockets))
+    path = home.run / "supervisord.conf"
+    preparation.write(path, services.configuration(programs, home, sockets, CODE, getpass.getuser()))
+    supervisor.start(path, supervisor.clean_environment())
+
+
+def _site(home: Home, settings: Settings, sockets: Path) -> services.Site:
+    given = {name: value for name, value in os.environ.items() if name.startswith("PATCHFARM_")}
+    return services.Site(
+        home=home,
+        farm=settings.farm,
+        url=settings.url,
+        sockets=sockets,
+        python=sys.executable,
+        redis_server=machine.needed("redis-server", "redis-server", "valkey-server"),
+        broker=settings.broker or f"redis+socket://{services.redis_socket(sockets)}?virtual_host=0",
+        own_redis=not settings.broker,
+        worker=machine.worker_name(),
+        arches=tuple(str(arch) for arch in machine.tiers()),
+        slots=settings.slots,
+        settings={name: value for name, value in given.items() if name != "PATCHFARM_TOKEN_FILE"},
+        target=(),
+    )
+
+
+def _wait_until_ready(home: Home, settings: Settings, since: datetime | None) -> None:
+    """Until every service runs and the worker has signed on. Raises with the end of the log of the one that fails."""
+    control = _control(home)
+    farm = client.connect(settings.url, preparation.token(home, "me.token"))
+    failures: dict[str, set[datetime | None]] = {}
+
+    def ready() -> bool:
+        rows = control.services()
+        for row in rows:
+            _look_for_failure(row, failures)
+        return all(row.state == ServiceState.RUNNING for row in rows) and _worker_is_there(farm, since)
+
+    if not _until(ready, START_SECONDS):
+        late = next((row for row in control.services() if row.state != ServiceState.RUNNING), None)
+        guilty = late or next(row for row in control.services() if row.name == "worker")
+        raise _broken(guilty, f"was not ready within {START_SECONDS} s")
+
+
+def _look_for_failure(row: ServiceRow, failures: dict[str, set[datetime | None]]) -> None:
+    if row.state not in (ServiceState.BACKOFF, ServiceState.FATAL):
+        return
+    failures.setdefault(row.name, set()).add(row.ended)
+    if row.state == ServiceState.FATAL or len(failures[row.name]) >= _TRIES:
+        raise _broken(row, "does not stay up")
+
+
+def _worker_is_there(farm: client.Client, since: datetime | None) -> bool:
+    try:
+        known = farm.workers()
+    except FarmDown:
+        return False
+    return any(worker.last_seen_at >= (since or worker.last_seen_at) for worker in known)
+
+
+def _broken(row: ServiceRow, what: str) -> PatchfarmError:
+    log = Path(row.log)
+    lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
+    said = " / ".join(line.strip() for line in lines if line.strip()) or "nothing"
+    return PatchfarmError(
+        f"{row.name} {what}; its log says: {said}", f"The whole log is {log}; `patchfarm down` stops the rest."
+    )
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Two starts of one farm at the same time would start it twice."""
+    with (home.run / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes in a farm's folder whatever is not there yet; what is there stays as it is.
+
+Only its own account may look inside. Tokens are made here and written to files; the database has their sha256 alone.
+"""
+
+import errno
+import getpass
+import os
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.config import Home, Settings
+from coordinator.embedded import machine
+from coordinator.errors import DiskFull, PatchfarmError
+from coordinator.model import Role
+
+#: Debian's own certificates, of the package debian-archive-keyring.
+ARCHIVE_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: The longest path of a folder that sockets may be in: a unix socket's own may have 107 bytes (unix(7)), and
+#: supervisord adds its process id to the name while it begins.
+_LONGEST = 80
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that an embedded farm gives out, and to whom."""
+
+    file: str
+    name: str
+    role: Role
+
+
+def tokens() -> tuple[Token, ...]:
+    """One for each who speaks to the web service; the person is whoever started the farm."""
+    return (
+        Token("me.token", getpass.getuser(), Role.PERSON),
+        Token("worker.token", machine.worker_name(), Role.WORKER),
+        Token("signer.token", "signer", Role.SIGNER),
+    )
+
+
+def prepare(home: Home) -> Settings:
+    """Make a home ready to be started; quick where it is ready already. Raises PatchfarmError, DiskFull."""
+    folders(home)
+    if not home.settings.exists():
+        write(home.settings, first_settings())
+    archive_keyring(home)
+    return Settings(home=home.root)  # type: ignore[call-arg]  # the other sources fill it
+
+
+def folders(home: Home) -> None:
+    """The farm's folders, open to its account alone. Raises PatchfarmError where they cannot be made."""
+    inside = (home.log, home.run, home.secrets, home.people, home.signer, home.target, home.worker, home.redis)
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+        home.root.chmod(0o700)
+        for folder in (*inside, home.blobs, home.attempts, home.keyrings, home.keyrings / "submitters"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(home.root, error) from error
+
+
+def first_settings() -> str:
+    """What has to be chosen once: a name that marks this farm's containers, and a port that is free."""
+    listen = f"127.0.0.1:{machine.free_port()}"
+    return (
+        "# What was chosen when this farm first started; coordinator/defaults.toml explains every setting.\n"
+        f'farm = "f{secrets.token_hex(3)}"\n'
+        f'listen = "{listen}"\n'
+        f'url = "http://{listen}"\n'
+    )
+
+
+def token(home: Home, name: str) -> str:
+    """The token in a file under `secrets/`: 256 random bits, made when it is first asked for."""
+    path = home.secrets / name
+    if not path.exists():
+        write(path, secrets.token_urlsafe(32) + "\n")
+    return path.read_text().strip()
+
+
+def archive_keyring(home: Home) -> None:
+    """A copy of Debian's keyring, renewed when the package's is newer: sources from the archive are checked with it."""
+    own = home.keyrings / "debian-archive.pgp"
+    if not ARCHIVE_KEYRING.exists():
+        raise PatchfarmError(f"{ARCHIVE_KEYRING} is not there", "Type: sudo apt-get install debian-archive-keyring")
+    if not own.exists() or own.stat().st_mtime < ARCHIVE_KEYRING.stat().st_mtime:
+        write(own, ARCHIVE_KEYRING.read_bytes())
+
+
+def sockets(home: Home) -> Path:
+    """The folder for unix sockets: `run/`, or where its path is too long for them, a private one named in it."""
+    if len(os.fsencode(home.run)) <= _LONGEST:
+        return home.run
+    named = home.run / "sockets"
+    if named.exists() and _private(Path(named.read_text().strip())):
+        return Path(named.read_text().strip())
+    folder = Path(tempfile.mkdtemp(prefix="patchfarm-"))
+    write(named, f"{folder}\n")
+    return folder
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """A file of mode 600 that is there whole or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", delete=False) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def remove_sockets(home: Home) -> None:
+    """The private folder, if there is one; the farm is down."""
+    named = home.run / "sockets"
+    if named.exists():
+        shutil.rmtree(named.read_text().strip(), ignore_errors=True)
+        named.unlink()
+
+
+def _private(folder: Path) -> bool:
+    """Whether it is still the folder that was made: after a restart of the machine anybody could have made it anew."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return folder.is_dir() and not folder.is_symlink() and found.st_uid == os.getuid() and found.st_mode & 0o077 == 0
+
+
+def _unwritable(path: Path, error: OSError) -> PatchfarmError:
+    if error.errno == errno.ENOSPC:
+        return DiskFull(f"no space is left for {path}")
+    return PatchfarmError(f"{path} cannot be written: {error.strerror}", "Name a folder of yours with PATCHFARM_HOME.")

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Moves updates: load → step → save with history and outbox in one transaction → carry out what the outbox says.
+
+Everything that happens to an update goes through `handle`. `tick` is the engine process's work: it carries out due
+instructions, takes back attempts whose lease ran out, and rings again for those that nobody claimed. Every instruction
+may be carried out twice, so none may do harm the second time.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import timedelta
+from typing import assert_never
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+
+from coordinator.errors import BadSource, IllegalMove, PatchfarmError, StaleUpdate
+from coordinator.model import Update, UpdateState
+from coordinator.pipeline import (
+    Confirm,
+    Event,
+    JobLost,
+    Plan,
+    Planned,
+    Published,
+    Refused,
+    Ring,
+    Upload,
+    Uploaded,
+    step,
+)
+from coordinator.ports import Bell, Blobs, Clock, Due, Store, Target, Uploader
+from coordinator.recipe import Recipe, parse
+from coordinator.stages import plan, publish
+from coordinator.work import host_of
+
+#: How long an instruction that failed waits before it is tried again, by the number of tries: 1, 2, 4 … 60 seconds.
+_LONGEST_WAIT = 60
+#: An upload that failed this often is given up until a person retries it.
+_UPLOAD_TRIES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How patient the engine is, in seconds."""
+
+    ring_again: int
+    confirm: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """A target archive with both its ends: where uploads go in, and where its index is read."""
+
+    uploader: Uploader
+    target: Target
+
+
+class Engine:
+    """The only one that changes updates."""
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        bell: Bell,
+        clock: Clock,
+        destinations: Callable[[str], Destination],
+        timing: Timing,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._bell = bell
+        self._clock = clock
+        self._destinations = destinations
+        self._timing = timing
+
+    @retry(
+        retry=retry_if_exception_type(StaleUpdate),
+        stop=stop_after_attempt(10),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )
+    def handle(self, update: int, happened: Callable[[Update], Event]) -> Update:
+        """Let an event happen to the update as it is now. Raises what `happened` or the pipeline refuses with."""
+        before = self._store.load(update)
+        event = happened(before)
+        try:
+            after, instructions = step(before, event)
+        except IllegalMove as refusal:
+            raise IllegalMove(f"{refusal.message}. {self._story(update)}") from refusal
+        return self._store.save(before, after, type(event).__name__, describe(event), instructions)
+
+    def recipe_of(self, update: Update) -> Recipe:
+        """The recipe as it was when the update came in."""
+        return parse(self._blobs.path(update.recipe_sha256).read_text(), update.recipe)
+
+    def tick(self) -> None:
+        """Whatever is due now."""
+        self.take_back_lapsed()
+        self.ring_again()
+        for due in self._store.due(self._clock.now()):
+            self.carry_out(due)
+
+    def take_back_lapsed(self) -> None:
+        """Attempts whose lease ran out count as lost by the farm."""
+        now = self._clock.now()
+        for job, attempt in self._store.lapsed(now):
+            lost = JobLost(now, job.kind, job.arch, attempt, "the worker gave no sign of life until its lease ended")
+            try:
+                self.handle(job.update, lambda _update, lost=lost: lost)  # type: ignore[misc]
+            except (PatchfarmError, IllegalMove):
+                continue  # it was renewed, reported or withdrawn in the meantime
+
+    def ring_again(self) -> None:
+        """Bells that nobody answered may have been lost with the broker."""
+        now = self._clock.now()
+        for update, bell in self._store.unanswered(now - timedelta(seconds=self._timing.ring_again)):
+            self._ring(self._store.load(update), bell)
+
+    def carry_out(self, due: Due) -> None:
+        """One instruction of the outbox; one that fails by the farm's doing is put off."""
+        try:
+            update = self._store.load(due.update)
+            again = self._follow(update, due)
+        except PatchfarmError as error:
+            wait = min(2**due.tries, _LONGEST_WAIT)
+            self._store.postpone(due, self._clock.now() + timedelta(seconds=wait), error.message)
+            return
+        if again is None:
+            self._store.done(due)
+        else:
+            self._store.postpone(due, self._clock.now() + again, "not yet")
+
+    def _follow(self, update: Update, due: Due) -> timedelta | None:
+        """Carry it out; None when it is done, or after which time to look again."""
+        match due.instruction:
+            case Plan():
+                return self._plan(update)
+            case Ring() as bell:
+                self._ring(update, bell)
+                return None
+            case Upload():
+                return self._upload(update, due)
+            case Confirm():
+                return self._confirm(update)
+            case _ as unreachable:
+                assert_never(unreachable)
+
+    def _plan(self, update: Update) -> timedelta | None:
+        if update.state != UpdateState.RECEIVED:
+            return None
+        workers = self._store.workers()
+        if not workers:
+            return timedelta(seconds=1)
+        offered = {arch for worker in workers for arch in worker.tiers}
+        try:
+            chosen = plan.plan(update.source, self.recipe_of(update), offered)
+        except BadSource as refusal:
+            refused = Refused(self._clock.now(), refusal.message, refusal.blame)
+            self.handle(update.id, lambda _update: refused)
+            return None
+        planned = Planned(self._clock.now(), chosen.jobs, chosen.left_out)
+        self.handle(update.id, lambda _update: planned)
+        return None
+
+    def _ring(self, update: Update, bell: Ring) -> None:
+        job = update.job(bell.kind, bell.arch)
+        if job is not None and job.attempt == bell.attempt:
+            self._bell.ring(host_of(self.recipe_of(update), bell.arch), update.key(job), bell.attempt)
+
+    def _upload(self, update: Update, due: Due) -> timedelta | None:
+        if update.state != UpdateState.PUBLISHING or update.uploaded_at is not None:
+            return None
+        destination = self._destinations(self.recipe_of(update).publish.target)
+        publish.check(update)
+        files = [(file, self._blobs.path(file.sha256)) for file in publish.in_order(update.signed)]
+        try:
+            for _name in destination.uploader.upload(files):
+                pass
+        except PatchfarmError as error:
+            if due.tries + 1 < _UPLOAD_TRIES:
+                raise
+            refused = Refused(self._clock.now(), error.message, error.blame)
+            self.handle(update.id, lambda _update: refused)
+            return None
+        uploaded = Uploaded(self._clock.now())
+        self.handle(update.id, lambda _update: uploaded)
+        return None
+
+    def _confirm(self, update: Update) -> timedelta | None:
+        if update.state != UpdateState.PUBLISHING or update.uploaded_at is None:
+            return None
+        now = self._clock.now()
+        destination = self._destinations(self.recipe_of(update).publish.target)
+        versions = destination.target.versions(update.suite, update.source.name)
+        if update.source.version in versions:
+            self.handle(update.id, lambda _update: Published(now))
+            return None
+        if now - update.uploaded_at > timedelta(seconds=self._timing.confirm):
+            reason = f"the target did not show {update.source.version} within {self._timing.confirm} s of the upload"
+            self.handle(update.id, lambda _update: Refused(now, reason, PatchfarmError.blame))
+            return None
+        return timedelta(seconds=1)
+
+    def _story(self, update: int) -> str:
+        recent = self._store.history(update)[-5:]
+        return "So far: " + "; ".join(f"{entry.event} {entry.detail}".strip() for entry in recent)
+
+
+def describe(event: Event) -> str:
+    """One line for the history: what the event says, without what the update itself keeps."""
+    shown = []
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, str | int) and value != "":
+            shown.append(f"{field.name} {value}")
+    return ", ".join(shown)

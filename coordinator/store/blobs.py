@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files by sha256 in a folder. A name appears only when its bytes are whole, checked and on the disk; then for ever."""
+
+import hashlib
+import os
+import re
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from coordinator.errors import BadRequest, BadSource, UnknownName
+from coordinator.model import sha256_of
+from coordinator.store.disk import room_in
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 2**20
+_AGAIN = "Send it again; if that does not help, the file itself is damaged."
+
+
+class FolderBlobs:
+    """The real Blobs: `<root>/<first two digits>/<sha256>`. Readable by its owner alone, for fixes are secret at first.
+
+    Any number of threads and processes may use the same folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
+        """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room.
+
+        What is here already is not read again.
+        """
+        if not _NAME.fullmatch(sha256) or size < 0:
+            raise BadRequest("a blob has 64 lower-case hexadecimal digits for a name, and a size")
+        place = self._place(sha256)
+        if place.is_file():
+            _check_size(sha256, size, place.stat().st_size)
+            return
+        with room_in(self._root):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _write(place, sha256, size, stream)
+            _sync(place.parent)
+            _sync(self._root)
+
+    def add(self, data: bytes) -> str:
+        """Keep bytes and answer their sha256."""
+        sha256 = sha256_of(data)
+        self.put(sha256, len(data), BytesIO(data))
+        return sha256
+
+    def has(self, sha256: str) -> bool:
+        """Whether it is here."""
+        return _NAME.fullmatch(sha256) is not None and self._place(sha256).is_file()
+
+    def path(self, sha256: str) -> Path:
+        """Where to read it; raises UnknownName."""
+        if not self.has(sha256):
+            raise UnknownName(f"there is no file with the sha256 {sha256[:64]}")
+        return self._place(sha256)
+
+    def _place(self, sha256: str) -> Path:
+        return self._root / sha256[:2] / sha256
+
+
+def _write(place: Path, sha256: str, size: int, stream: BinaryIO) -> None:
+    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _copy(sha256, size, stream, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(sha256: str, size: int, stream: BinaryIO, into: BinaryIO) -> None:
+    digest, count = hashlib.sha256(), 0
+    # One byte more than announced is enough to know that there are too many.
+    while chunk := stream.read(min(_CHUNK, size + 1 - count)):
+        digest.update(chunk)
+        into.write(chunk)
+        count += len(chunk)
+    _check_size(sha256, size, count)
+    if digest.hexdigest() != sha256:
+        raise BadSource(f"sha256 {sha256} was announced, and the bytes have {digest.hexdigest()}", _AGAIN)
+
+
+def _check_size(sha256: str, announced: int, found: int) -> None:
+    if found != announced:
+        more = "more than that" if found == announced + 1 else f"{found}"
+        raise BadSource(f"{sha256}: {announced} bytes were announced, {more} came", _AGAIN)
+
+
+def _sync(folder: Path) -> None:
+    """So that a new name in it outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

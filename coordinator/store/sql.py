@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store in SQL: SQLite for one machine, PostgreSQL for many, the same statements for both.
+
+Every method is one transaction. It decides nothing: what an update becomes is the pipeline's word.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from coordinator.errors import Fenced, StaleUpdate, UnknownName
+from coordinator.events import Instruction, Ring
+from coordinator.model import HistoryEntry, JobState, Role, Update, UpdateState, Worker
+from coordinator.ports import Due
+from coordinator.store import chain, database, parts, rows, tables
+from workers.wire.order import JobKey
+
+#: What an id column holds; a number from an address may be larger, and is then nobody's.
+_LARGEST = 2**31 - 1
+
+
+def open_store(url: str) -> "SqlStore":
+    """The store at `sqlite:///…` or `postgresql://…`, its schema brought up to date. Any number of processes may."""
+    engine = database.connect(url)
+    with ExitStack() as otherwise:
+        otherwise.callback(engine.dispose)
+        database.migrate(engine)
+        otherwise.pop_all()
+    return SqlStore(engine)
+
+
+class SqlStore:
+    """The real Store. May be used by many threads; `close` when done."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._reading = database.for_reading(engine).begin
+        self._writing = database.for_writing(engine).begin
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
+        """Keep a new update: its `id` and `revision` are given here. Writes the first history entry."""
+        with self._writing() as connection:
+            added = replace(update, id=parts.add(connection, update), revision=1)
+            _record(connection, added, chain.begin_entry(added, event, detail), instructions)
+        return added
+
+    def load(self, update: int) -> Update:
+        """Raises UnknownName."""
+        if not 0 < update <= _LARGEST:
+            raise UnknownName(f"there is no update {update}")
+        with self._reading() as connection:
+            found = parts.read(connection, sa.select(tables.updates.c.id).where(tables.updates.c.id == update))
+        if not found:
+            raise UnknownName(f"there is no update {update}")
+        return found[0]
+
+    def save(
+        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+    ) -> Update:
+        """Keep `after` if the row still has `before.revision`; append history and outbox in the same transaction."""
+        with self._writing() as connection:
+            if not parts.change(connection, before, after):
+                raise StaleUpdate(f"update {before.id} is no longer at revision {before.revision}")
+            saved = replace(after, id=before.id, revision=before.revision + 1)
+            entry = chain.next_entry(saved, event, detail, _last(connection, before.id))
+            _record(connection, saved, entry, instructions)
+        return saved
+
+    def updates(self, states: Sequence[UpdateState] = (), limit: int = 100) -> list[Update]:
+        """The newest first; all states where none is named."""
+        chosen = sa.select(tables.updates.c.id).order_by(tables.updates.c.id.desc()).limit(limit)
+        if states:
+            chosen = chosen.where(tables.updates.c.state.in_(states))
+        with self._reading() as connection:
+            return parts.read(connection, chosen)
+
+    def history(self, update: int) -> list[HistoryEntry]:
+        """Oldest first; empty for an update that is not known."""
+        if not 0 < update <= _LARGEST:
+            return []
+        entry = tables.history.c
+        query = sa.select(tables.history).where(entry.update_id == update).order_by(entry.sequence)
+        with self._reading() as connection:
+            return [rows.to_history(row) for row in connection.execute(query).mappings()]
+
+    def renew(self, job: JobKey, attempt: int, worker: str, until: datetime) -> bool:
+        """Prolong a lease; answers whether to cancel the job. Raises Fenced where the attempt does not hold it.
+
+        The update keeps its revision, so that a sign of life disturbs nobody who is changing it.
+        """
+        held = tables.jobs.c
+        holds = (held.update_id == job.update, held.kind == job.kind, held.arch == job.arch, held.attempt == attempt)
+        prolong = (
+            sa.update(tables.jobs)
+            .where(*holds, held.state == JobState.LEASED, held.worker == worker)
+            .values(lease_expires_at=until)
+            .returning(held.cancel)
+        )
+        cancel: bool | None = None
+        if max(job.update, attempt) <= _LARGEST:
+            with self._writing() as connection:
+                cancel = connection.execute(prolong).scalar_one_or_none()
+        if cancel is None:
+            raise Fenced(f"{job} attempt {attempt} is not held by {worker}")
+        return cancel
+
+    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
+        """Leased attempts whose lease ended before `now`."""
+        job = tables.jobs.c
+        query = (
+            sa.select(job.update_id, job.kind, job.arch, job.attempt)
+            .where(job.state == JobState.LEASED, job.lease_expires_at < now)
+            .order_by(job.lease_expires_at)
+        )
+        with self._reading() as connection:
+            return [(JobKey(row.update_id, row.kind, row.arch), row.attempt) for row in connection.execute(query)]
+
+    def unanswered(self, before: datetime) -> list[tuple[int, Ring]]:
+        """Queued attempts that nobody claimed since `before`: their bell may have been lost."""
+        job = tables.jobs.c
+        query = (
+            sa.select(job.update_id, job.kind, job.arch, job.attempt)
+            .where(job.state == JobState.QUEUED, job.queued_at < before)
+            .order_by(job.queued_at)
+        )
+        with self._reading() as connection:
+            return [(row.update_id, Ring(row.kind, row.arch, row.attempt)) for row in connection.execute(query)]
+
+    def due(self, now: datetime) -> list[Due]:
+        """Outbox rows whose time has come, oldest first."""
+        box = tables.outbox
+        query = sa.select(box).where(box.c.done.is_(False), box.c.due_at <= now).order_by(box.c.number)
+        with self._reading() as connection:
+            found = connection.execute(query).mappings().all()
+        return [Due(row["number"], row["update_id"], rows.to_instruction(row), row["tries"]) for row in found]
+
+    def done(self, due: Due) -> None:
+        """The instruction was carried out."""
+        box = tables.outbox
+        with self._writing() as connection:
+            connection.execute(sa.update(box).where(box.c.number == due.number).values(done=True))
+
+    def postpone(self, due: Due, until: datetime, why: str) -> None:
+        """It could not be carried out now; counts a try."""
+        box = tables.outbox
+        later = {"due_at": until, "last_error": why, "tries": box.c.tries + 1}
+        with self._writing() as connection:
+            connection.execute(sa.update(box).where(box.c.number == due.number).values(later))
+
+    def seen(self, worker: Worker) -> None:
+        """A worker gave a sign of life."""
+        with self._writing() as connection:
+            _put(connection, tables.workers, vars(worker))
+
+    def workers(self) -> list[Worker]:
+        """Every worker ever seen, by name."""
+        with self._reading() as connection:
+            found = connection.execute(sa.select(tables.workers)).mappings().all()
+        return sorted(map(rows.to_worker, found), key=lambda worker: worker.name)  # databases sort by locale
+
+    def grant(self, name: str, role: Role, token_sha256: str) -> None:
+        """Let the bearer of a token act as `name`; replaces the token of the same name and role."""
+        with self._writing() as connection:
+            _put(connection, tables.tokens, {"name": name, "role": role, "sha256": token_sha256})
+
+    def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
+        """Who bears that token."""
+        token = tables.tokens.c
+        with self._reading() as connection:
+            found = connection.execute(sa.select(token.name, token.role).where(token.sha256 == token_sha256)).first()
+        return None if found is None else (found.name, found.role)
+
+
+def _record(
+    connection: sa.Connection, update: Update, entry: HistoryEntry, instructions: Sequence[Instruction]
+) -> None:
+    """History and outbox. An instruction is due at once, which is the time of the event that led to it."""
+    connection.execute(sa.insert(tables.history).values({"update_id": update.id} | vars(entry)))
+    waiting = {"update_id": update.id, "due_at": entry.at, "tries": 0, "last_error": "", "done": False}
+    for instruction in instructions:
+        connection.execute(sa.insert(tables.outbox).values(waiting | rows.of_instruction(instruction)))
+
+
+def _last(connection: sa.Connection, update: int) -> HistoryEntry:
+    entry = tables.history.c
+    query = sa.select(tables.history).where(entry.update_id == update).order_by(entry.sequence.desc()).limit(1)
+    return rows.to_history(connection.execute(query).mappings().one())
+
+
+def _put(connection: sa.Connection, table: sa.Table, values: rows.Values) -> None:
+    """Insert the row, or change the one with the same primary key."""
+    keys = list(table.primary_key)
+    put: sa.Insert
+    if connection.dialect.name == "postgresql":
+        put = postgresql.insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=values)
+    else:
+        put = sqlite.insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=values)
+    connection.execute(put)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the orders of every kind of job have in common: filled-in commands, inputs, limits; and a judged report.
+
+Pure. A value fills a placeholder inside one argv element; nothing here ever joins a command line.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from debian.debian_support import Version
+
+from coordinator.model import File, Job, JobState, Source, TestResult, Update
+from coordinator.recipe import Recipe, StepRules, WorkRules
+from workers.wire.arch import Arch
+from workers.wire.order import Environment, Index, Input, Order, Step
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a report means for its job. Without a `state` the farm is to blame and the job is tried again."""
+
+    state: JobState | None
+    reason: str
+    tests: tuple[TestResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the farm adds to a recipe to make an order: the recipe's indices with addresses, and the lease."""
+
+    indices: tuple[Index, ...]
+    lease_seconds: int
+
+
+def host_of(recipe: Recipe, arch: Arch) -> Arch:
+    """The architecture of the container a job runs in: `all` is built where the recipe says."""
+    return recipe.arch.all_on if arch == Arch.ALL else arch
+
+
+def no_epoch(version: str) -> str:
+    """A version as it stands in file names (Debian Policy 5.6.12: the epoch is left out)."""
+    return version.split(":", 1)[-1]
+
+
+def tree_of(source: Source) -> str:
+    """The folder that `dpkg-source --extract` is told to unpack into: the one it would choose itself."""
+    return f"{source.name}-{Version(source.version).upstream_version}"
+
+
+def fill(argv: Sequence[str], values: Mapping[str, str], changes: Sequence[str]) -> tuple[str, ...]:
+    """The argv with its placeholders replaced; an element that is `{changes}` becomes one element per name."""
+    filled: list[str] = []
+    for element in argv:
+        if element == "{changes}":
+            filled.extend(changes)
+        else:
+            filled.append(re.sub(r"\{([a-z]+)\}", lambda found: values[found[1]], element))
+    return tuple(filled)
+
+
+def make_order(update: Update, job: Job, recipe: Recipe, rules: WorkRules, site: Site, inputs: Sequence[File]) -> Order:
+    """The order for a job's current attempt."""
+    values = {
+        "dsc": update.source.dsc.name,
+        "tree": tree_of(update.source),
+        "source": update.source.name,
+        "version": no_epoch(update.source.version),
+        "build": "all" if job.arch == Arch.ALL else "any",
+        "half": "indep" if job.arch == Arch.ALL else "arch",
+        "arch": str(job.arch),
+    }
+    changes = tuple(f"./{file.name}" for file in inputs if file.name.endswith(".changes"))
+    return Order(
+        job=update.key(job),
+        attempt=job.attempt,
+        host=host_of(recipe, job.arch),
+        environment=Environment(recipe.family, recipe.suite, site.indices, recipe.environment.packages),
+        inputs=tuple(Input(file.name, file.sha256, file.size) for file in inputs),
+        steps=tuple(_step(rule, values, changes) for rule in rules.step),
+        collect=rules.collect,
+        limits=recipe.limits.limits(),
+        lease_seconds=site.lease_seconds,
+    )
+
+
+def _step(rule: StepRules, values: Mapping[str, str], changes: Sequence[str]) -> Step:
+    return Step(
+        name=rule.name,
+        run=tuple(fill(argv, values, changes) for argv in rule.run),
+        user=rule.user,
+        network=rule.network,
+        prepares=rule.prepares,
+    )

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store and the logs in memory, for tests of everything above them. FolderBlobs on tmp_path needs no stand-in."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+
+from coordinator.errors import BadRequest, Fenced, StaleUpdate, UnknownName
+from coordinator.events import Instruction, Ring
+from coordinator.model import HistoryEntry, Job, JobState, Role, Update, UpdateState, Worker
+from coordinator.ports import Due
+from coordinator.store import chain
+from workers.wire.order import JobKey
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An outbox row, as tests may look at it."""
+
+    due: Due
+    at: datetime
+    last_error: str = ""
+    done: bool = False
+
+
+class MemoryStore:
+    """A Store that forgets. `outbox` shows what SqlStore keeps in its table."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._updates: dict[int, Update] = {}
+        self._history: dict[int, list[HistoryEntry]] = {}
+        self._workers: dict[str, Worker] = {}
+        self._tokens: dict[tuple[str, Role], str] = {}
+        self.outbox: dict[int, Waiting] = {}
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
+        with self._lock:
+            added = replace(update, id=len(self._updates) + 1, revision=1)
+            self._updates[added.id] = added
+            self._history[added.id] = [chain.begin_entry(added, event, detail)]
+            self._tell(added, instructions)
+        return added
+
+    def load(self, update: int) -> Update:
+        with self._lock:
+            if update not in self._updates:
+                raise UnknownName(f"there is no update {update}")
+            return self._updates[update]
+
+    def save(
+        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+    ) -> Update:
+        with self._lock:
+            now = self._updates.get(before.id)
+            if now is None or now.revision != before.revision:
+                raise StaleUpdate(f"update {before.id} is no longer at revision {before.revision}")
+            saved = replace(after, id=before.id, revision=before.revision + 1)
+            self._updates[before.id] = replace(saved, jobs=tuple(_merged(now, before, job) for job in after.jobs))
+            story = self._history[before.id]
+            story.append(chain.next_entry(saved, event, detail, story[-1]))
+            self._tell(saved, instructions)
+        return saved
+
+    def updates(self, states: Sequence[UpdateState] = (), limit: int = 100) -> list[Update]:
+        with self._lock:
+            found = sorted(self._updates.values(), key=lambda update: -update.id)
+        return [update for update in found if not states or update.state in states][:limit]
+
+    def history(self, update: int) -> list[HistoryEntry]:
+        with self._lock:
+            return list(self._history.get(update, ()))
+
+    def renew(self, job: JobKey, attempt: int, worker: str, until: datetime) -> bool:
+        with self._lock:
+            update = self._updates.get(job.update)
+            held = update and update.job(job.kind, job.arch)
+            if not update or not held or (held.state, held.attempt, held.worker) != (JobState.LEASED, attempt, worker):
+                raise Fenced(f"{job} attempt {attempt} is not held by {worker}")
+            self._updates[job.update] = update.with_job(replace(held, lease_expires_at=until))
+            return held.cancel
+
+    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
+        found = [
+            (job.lease_expires_at, update.key(job), job.attempt)
+            for update, job in self._jobs(JobState.LEASED)
+            if job.lease_expires_at is not None and job.lease_expires_at < now
+        ]
+        return [(key, attempt) for _at, key, attempt in sorted(found, key=lambda row: row[0])]
+
+    def unanswered(self, before: datetime) -> list[tuple[int, Ring]]:
+        found = [
+            (job.queued_at, update.id, Ring(job.kind, job.arch, job.attempt))
+            for update, job in self._jobs(JobState.QUEUED)
+            if job.queued_at is not None and job.queued_at < before
+        ]
+        return [(number, ring) for _at, number, ring in sorted(found, key=lambda row: row[0])]
+
+    def due(self, now: datetime) -> list[Due]:
+        with self._lock:
+            return [row.due for row in self.outbox.values() if not row.done and row.at <= now]
+
+    def done(self, due: Due) -> None:
+        with self._lock:
+            self.outbox[due.number] = replace(self.outbox[due.number], done=True)
+
+    def postpone(self, due: Due, until: datetime, why: str) -> None:
+        with self._lock:
+            row = self.outbox[due.number]
+            again = replace(row.due, tries=row.due.tries + 1)
+            self.outbox[due.number] = replace(row, due=again, at=until, last_error=why)
+
+    def seen(self, worker: Worker) -> None:
+        with self._lock:
+            self._workers[worker.name] = worker
+
+    def workers(self) -> list[Worker]:
+        with self._lock:
+            return sorted(self._workers.values(), key=lambda worker: worker.name)
+
+    def grant(self, name: str, role: Role, token_sha256: str) -> None:
+        with self._lock:
+            self._tokens[name, role] = token_sha256
+
+    def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
+        with self._lock:
+            return next((who for who, known in self._tokens.items() if known == token_sha256), None)
+
+    def _jobs(self, state: JobState) -> Iterator[tuple[Update, Job]]:
+        for update in self.updates(limit=len(self._updates)):
+            yield from ((update, job) for job in update.jobs if job.state == state)
+
+    def _tell(self, update: Update, instructions: Sequence[Instruction]) -> None:
+        for instruction in instructions:
+            number = len(self.outbox) + 1
+            self.outbox[number] = Waiting(Due(number, update.id, instruction, 0), update.changed_at)
+
+
+def _merged(now: Update, before: Update, job: Job) -> Job:
+    """The job as it is now, with what differs between `before` and `job`: a lease renewed meanwhile stays."""
+    kept, old = now.job(job.kind, job.arch), before.job(job.kind, job.arch)
+    if kept is None or old is None:
+        return job
+    names = (field.name for field in fields(Job))
+    changed = {name: getattr(job, name) for name in names if getattr(job, name) != getattr(old, name)}
+    return replace(kept, **changed)
+
+
+class MemoryLogs:
+    """Logs that forget."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logs: dict[tuple[JobKey, int], bytes] = {}
+
+    def append(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
+        with self._lock:
+            kept = self._logs.get((job, attempt), b"")
+            if not 0 <= offset <= len(kept):
+                raise BadRequest(f"the log of {job} attempt {attempt} has {len(kept)} bytes; no gap, please")
+            self._logs[job, attempt] = kept + data[len(kept) - offset :]
+            return len(self._logs[job, attempt])
+
+    def size(self, job: JobKey, attempt: int) -> int:
+        with self._lock:
+            return len(self._logs.get((job, attempt), b""))
+
+    def read(self, job: JobKey, attempt: int, offset: int, count: int) -> bytes:
+        if offset < 0 or count < 0:
+            raise BadRequest("a log is read from an offset and by a count of 0 or more")
+        with self._lock:
+            return self._logs.get((job, attempt), b"")[offset : offset + count]

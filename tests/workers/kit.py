@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the workers' tests share: an order, a coordinator in memory, and a worker put together from doubles."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from workers.attempt import Tools
+from workers.config import WorkerConfig
+from workers.errors import Fenced
+from workers.images import Base, Images
+from workers.sandbox import Sandbox
+from workers.sandbox.fake import FakeImages, FakeSandbox, Play
+from workers.wire.arch import Arch, Tier
+from workers.wire.order import Environment, Index, Input, JobKey, JobKind, Limits, Network, Order, Step, User
+from workers.wire.report import Heartbeat, Offer, Report
+from workers.worker import Worker
+
+JOB = JobKey(7, JobKind.BUILD, Arch.AMD64)
+SOURCE = b"Format: 3.0 (quilt)\n"
+LIMITS = Limits(
+    seconds=60, memory_bytes=1 << 30, processes=512, log_bytes=1 << 20, output_bytes=1 << 20, output_files=10
+)
+ENVIRONMENT = Environment("deb", "stable", (Index("http://mirror.invalid/debian", "stable", ("main",)),), ())
+STEPS = (
+    Step("depends", (("apt-get", "update"),), User.ROOT, Network.MIRROR, prepares=True),
+    Step("compile", (("dpkg-buildpackage",),)),
+)
+ORDER = Order(
+    job=JOB,
+    attempt=3,
+    host=Arch.AMD64,
+    environment=ENVIRONMENT,
+    inputs=(Input("a_1.dsc", hashlib.sha256(SOURCE).hexdigest(), len(SOURCE)),),
+    steps=STEPS,
+    collect=("*.deb", "autopkgtest/summary"),
+    limits=LIMITS,
+    lease_seconds=60,
+)
+
+
+def order(**changes: object) -> Order:
+    """The usual order, with changes."""
+    return dataclasses.replace(ORDER, **changes)  # type: ignore[arg-type]  # a test names the fields it changes
+
+
+class MemoryFarm:
+    """Farm, in memory. `fenced` makes it answer that the attempt belongs to somebody else."""
+
+    def __init__(self, given: Order = ORDER) -> None:
+        self.given = given
+        self.blobs = {hashlib.sha256(SOURCE).hexdigest(): SOURCE}
+        self.written = b""
+        self.reports: list[Report] = []
+        self.offers: list[Offer] = []
+        self.fenced = False
+        self.cancel = False
+        self.claims = 0
+        self.inputs: list[Input] = []
+
+    def _fence(self) -> None:
+        if self.fenced:
+            raise Fenced("somebody else's")
+
+    def sign_on(self, offer: Offer) -> None:
+        self.offers.append(offer)
+
+    def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
+        self._fence()
+        self.claims += 1
+        return self.given
+
+    def renew(self, job: JobKey, attempt: int) -> Heartbeat:
+        self._fence()
+        return Heartbeat(self.cancel, self.given.lease_seconds)
+
+    def log(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
+        self._fence()
+        assert offset == len(self.written)
+        self.written += data
+        return len(self.written)
+
+    def report(self, report: Report) -> None:
+        self._fence()
+        self.reports.append(report)
+
+    def fetch(self, wanted: Input, into: Path) -> None:
+        into.write_bytes(self.blobs[wanted.sha256])
+
+    def store(self, sha256: str, size: int, path: Path) -> None:
+        self.blobs[sha256] = path.read_bytes()
+
+
+class Bench:
+    """A worker on a memory farm and a fake engine."""
+
+    def __init__(self, home: Path, given: Order = ORDER, **plays: Play) -> None:
+        self.farm = MemoryFarm(given)
+        self.sandbox = FakeSandbox(plays)
+        self.images = FakeImages(Base("sha256:base", ("security amd64: mid-sync",)))
+        self.ending = False
+        self.worker = worker(home, self.farm, lambda: (self.sandbox, self.images), lambda: self.ending)
+
+    def work(self) -> Report:
+        """Answer one ring; the report that came of it."""
+        self.worker.work(self.farm.given.job, self.farm.given.attempt, self.farm.given.host)
+        return self.farm.reports[-1]
+
+    @property
+    def log(self) -> str:
+        """What the coordinator has of the log."""
+        return self.farm.written.decode()
+
+
+def worker(
+    home: Path, farm: MemoryFarm, engine: Callable[[], tuple[Sandbox, Images]], ending: Callable[[], bool]
+) -> Worker:
+    """A worker called `w1`."""
+    tiers = {Arch.AMD64: Tier.NATIVE, Arch.ARM64: Tier.EMULATED}
+    config = WorkerConfig("", "", "w1", home / "token", "testfarm", home, 1, tiers)
+    return Worker(config, farm, engine, ending)
+
+
+def tools(farm: MemoryFarm, sandbox: Sandbox, images: Images, scratch: Path, tier: Tier = Tier.NATIVE) -> Tools:
+    """What an attempt works with."""
+    return Tools(farm, sandbox, images, "testfarm", "w1", tier, scratch)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker as a Celery application on a real Redis: who answers which ring, and how it ends."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from kombu import Queue
+
+from tests.workers.kit import MemoryFarm, order, worker
+from workers.agent import celery_app
+from workers.images import Base
+from workers.wire import broker
+from workers.wire.arch import Arch, Tier, queue_of
+from workers.wire.codec import decode, encode
+from workers.wire.order import Environment, Order, Step
+from workers.wire.report import Heartbeat, Offer, Outcome, Report
+
+
+def test_a_worker_listens_only_to_the_architectures_it_offers(tmp_path: Path) -> None:
+    app = celery_app(worker(tmp_path, MemoryFarm(), lambda: pytest.fail("no engine"), lambda: False))
+    assert {queue.name for queue in app.conf.task_queues} == {"jobs.amd64", "jobs.arm64"}
+    assert broker.TASK in app.tasks
+
+
+def test_both_sides_use_the_broker_alike() -> None:
+    conf = Celery("x", set_as_current=False).conf
+    conf.update(broker.settings("redis://127.0.0.1/0", "f1"))
+    assert conf.accept_content == ["json"]
+    assert (conf.task_acks_late, conf.worker_disable_prefetch, conf.task_create_missing_queues) == (False, True, False)
+    assert conf.broker_transport_options["global_keyprefix"] == "f1:"
+
+
+class _Coordinator(ThreadingHTTPServer):
+    """Answers one claim with the given order and every other with a conflict; keeps what it was told."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.order: Order | None = order
+        self.log = b""
+        self.reports: queue.Queue[Report] = queue.Queue()
+        self.signs: queue.Queue[Offer] = queue.Queue()
+        self.running = threading.Event()
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if method == "PUT" and path == "/api/v1/workers/w1":
+            self.signs.put(decode(Offer, body))
+            return 204, b""
+        action = path.partition("?")[0].rpartition("/")[2]
+        if action == "claim":
+            order, self.order = self.order, None
+            return (200, encode(order).encode()) if order else (409, b"{}")
+        if action == "report":
+            self.reports.put(decode(Report, body))
+            return 204, b""
+        if action == "log":
+            self.log += body
+            if b"awake" in self.log:
+                self.running.set()
+            return 200, b'{"size":%d}' % len(self.log)
+        return 200, encode(Heartbeat(cancel=False, lease_seconds=60)).encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Coordinator
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, content = self.server.answer(self.command, self.path, body)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_PUT = _answer  # noqa: N815  # the server's own names
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """A Redis of its own on a Unix socket."""
+    socket = tmp_path / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while not socket.exists():
+            time.sleep(0.05)
+        yield f"redis+socket://{socket}?virtual_host=0"
+        process.terminate()
+
+
+@pytest.fixture
+def coordinator(debian: Environment, base: Callable[[Arch], Base]) -> Iterator[_Coordinator]:
+    """A coordinator with an order that takes ten minutes."""
+    base(Arch.AMD64)
+    steps = (Step("sleep", (("echo", "awake"), ("sleep", "600"))),)
+    with _Coordinator(order(environment=debian, inputs=(), steps=steps)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def started(redis: str, coordinator: _Coordinator, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """`python -m workers`, for amd64 alone."""
+    (tmp_path / "token").write_text("sesame")
+    environment = {
+        **os.environ,
+        "PATCHFARM_URL": f"http://127.0.0.1:{coordinator.server_port}",
+        "PATCHFARM_BROKER": redis,
+        "PATCHFARM_WORKER_NAME": "w1",
+        "PATCHFARM_TOKEN_FILE": str(tmp_path / "token"),
+        "PATCHFARM_FARM": "testfarm",
+        "PATCHFARM_WORKER_HOME": str(tmp_path / "home"),
+        "PATCHFARM_ARCHES": "amd64",
+    }
+    with subprocess.Popen([sys.executable, "-m", "workers"], env=environment) as process:
+        yield process
+        if process.poll() is None:
+            process.kill()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+def test_a_ring_is_answered_and_a_worker_that_is_told_to_end_hands_its_attempt_back(
+    started: "subprocess.Popen[bytes]", coordinator: _Coordinator, redis: str
+) -> None:
+    assert coordinator.signs.get(timeout=60) == Offer("w1", {Arch.AMD64: Tier.NATIVE}, 1)
+    bell = Celery("bell", set_as_current=False)
+    bell.conf.update(broker.settings(redis, "testfarm"), task_queues=[Queue(queue_of(Arch.AMD64))])
+    for _ in range(2):
+        bell.send_task(broker.TASK, args=[7, "build", "amd64", 3], queue=queue_of(Arch.AMD64))
+    bell.close()
+    assert coordinator.running.wait(120)
+    started.send_signal(signal.SIGTERM)
+    report = coordinator.reports.get(timeout=60)
+    assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
+    assert started.wait(60) == 0

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What apt's words mean, and that an order's words cannot become more than one word."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.workers.kit import ENVIRONMENT
+from workers import deb
+from workers.errors import AttemptEnded
+from workers.wire.arch import Arch
+from workers.wire.order import Environment, Index
+from workers.wire.report import Outcome
+
+SECURITY = Index("http://mirror.invalid/security", "stable-security", ("main", "contrib"), optional=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("E: Unable to locate package libfoo", "Unable to locate package libfoo"),
+        ("E: Package 'x' has no installation candidate", "Package 'x' has no installation candidate"),
+        (" a : Depends: b (= 2) but 1 is to be installed", "a : Depends: b (= 2) but 1 is to be installed"),
+        ("E: Build-dependencies for a could not be satisfied.", "Build-dependencies for a could not be satisfied."),
+    ],
+)
+def test_unmet_dependencies_are_uninstallable(said: str, reason: str) -> None:
+    ended = deb.why_unprepared(f"Reading package lists...\n{said}\n", "depends", 100)
+    assert (ended.outcome, ended.reason) == (Outcome.UNINSTALLABLE, reason)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "E: Failed to fetch http://m.invalid/P  Hash Sum mismatch",
+        "E: Failed to fetch http://m.invalid/P  Temporary failure resolving 'm.invalid'",
+        "E: The repository 'http://m.invalid s InRelease' is not signed.",
+        "E: Release file for http://m.invalid is expired (invalid since 3d).",
+        "E: You don't have enough free space: No space left on device",
+        "dpkg: error processing package a (--configure):",
+    ],
+)
+def test_what_is_not_about_dependencies_is_the_farms_fault(said: str) -> None:
+    ended = deb.why_unprepared(said, "depends", 100)
+    assert ended.outcome is Outcome.BROKEN
+    assert " ".join(said.removeprefix("E: ").split()) in ended.reason
+
+
+def test_a_failure_without_a_word_of_apts_names_step_and_exit_code() -> None:
+    assert deb.why_unprepared("+ apt-get update\n", "depends", 127).reason == "depends: exit code 127"
+
+
+def test_a_command_that_is_echoed_is_not_taken_for_apts_answer() -> None:
+    ended = deb.why_unprepared("+ E: Unable to locate package\n", "depends", 1)
+    assert ended.outcome is Outcome.BROKEN
+
+
+def test_every_source_is_bound_to_the_archives_keyring() -> None:
+    assert deb.source_line(SECURITY) == (
+        f"deb [signed-by={deb.KEYRING}] http://mirror.invalid/security stable-security main contrib\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        Index("http://m.invalid [trusted=yes]", "s", ("main",)),
+        Index("http://m.invalid/\ndeb", "s", ("main",)),
+        Index("http://m.invalid", "s main\n", ("main",)),
+        Index("http://m.invalid", "s", ("main\ndeb [trusted=yes] http://evil.invalid s main",)),
+        Index("http://m.invalid", "s", ()),
+        Index("ftp://m.invalid", "s", ("main",)),
+    ],
+)
+def test_an_index_that_could_be_read_as_more_than_one_is_refused(index: Index) -> None:
+    with pytest.raises(AttemptEnded, match="names an index"):
+        deb.source_line(index)
+
+
+@pytest.mark.parametrize("package", ["--hook=x", "a,b", "a b", "$(x)"])
+def test_a_package_that_could_be_read_as_an_option_is_refused(package: str) -> None:
+    environment = Environment("deb", "stable", ENVIRONMENT.indices, (package,))
+    with pytest.raises(AttemptEnded, match="a package"):
+        deb.bootstrap_command(environment, Arch.AMD64, Path("root.tar"))
+
+
+def test_an_optional_index_is_no_part_of_the_bootstrap() -> None:
+    environment = Environment("deb", "stable", (*ENVIRONMENT.indices, SECURITY), ())
+    assert "security" not in deb.required_sources(environment)
+    assert deb.optional_sources(environment) == {"optional-1.list": SECURITY}
+
+
+def test_what_was_left_out_is_named_by_suite_and_architecture() -> None:
+    lines = ["I: done\n", "left out: optional-1.list E: File has unexpected size\n", "left out: other.list x\n"]
+    found = deb.left_out(lines, {"optional-1.list": SECURITY}, Arch.I386)
+    assert found == ("stable-security i386: File has unexpected size",)
+
+
+def test_a_failed_bootstrap_is_explained_by_apts_line() -> None:
+    lines = ["I: running apt-get update...\n", "E: Failed to fetch x  Hash Sum mismatch\n", "E: apt-get failed\n"]
+    assert deb.why_bootstrap_failed(lines) == "E: Failed to fetch x  Hash Sum mismatch"

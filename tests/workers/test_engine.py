@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real engine: a container is held to its limits, and nothing hostile comes out of it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.workers.kit import LIMITS, ORDER, MemoryFarm, order, tools
+from workers.attempt import Attempt
+from workers.images import Base
+from workers.lease import Lease
+from workers.log import AttemptLog
+from workers.sandbox import Taken
+from workers.sandbox.docker import DockerSandbox
+from workers.sandbox.fake import FakeImages
+from workers.steps import spec_of
+from workers.wire.arch import Arch, Tier
+from workers.wire.order import Network, Order, Step, User
+from workers.wire.report import Heartbeat, Outcome, Report
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+Run = Callable[..., tuple[Report, str]]
+
+
+@pytest.fixture
+def run(sandbox: DockerSandbox, base: Callable[[Arch], Base], tmp_path: Path) -> Run:
+    """Run steps in real containers; the report and the log. `lease` replaces the one that lasts for ever."""
+
+    def attempt(*steps: Step, given: Order = ORDER, lease: Lease | None = None) -> tuple[Report, str]:
+        given = dataclasses.replace(given, steps=steps)
+        lasting = Lease(60, lambda: Heartbeat(False, 60), lambda: False)
+        tier = Tier.NATIVE if given.host in (Arch.AMD64, Arch.I386) else Tier.EMULATED
+        log = AttemptLog(tmp_path / "log", given.limits.log_bytes)
+        parts = tools(MemoryFarm(), sandbox, FakeImages(base(given.host)), tmp_path, tier)
+        report = Attempt(given, parts, lease or lasting, log).run()
+        return report, log.path.read_text(errors="replace")
+
+    return attempt
+
+
+def shell(script: str, **more: object) -> Step:
+    """A step of one shell script."""
+    return dataclasses.replace(Step("script", (("sh", "-c", script),)), **more)  # type: ignore[arg-type]
+
+
+def test_a_builder_is_nobody_and_keeps_no_capability(run: Run) -> None:
+    _, log = run(shell("id -u; pwd; echo HOME=$HOME; grep -E 'Cap(Eff|Bnd|Prm)|NoNewPrivs|Seccomp:' /proc/self/status"))
+    words = log.split()
+    assert {"1000", "/build/reproducible-path", "HOME=/nonexistent"} <= set(words)
+    assert [words[words.index(f"{name}:") + 1] for name in ("CapEff", "CapBnd", "CapPrm")] == ["0" * 16] * 3
+    assert [words[words.index(f"{name}:") + 1] for name in ("NoNewPrivs", "Seccomp")] == ["1", "2"]
+
+
+def test_root_keeps_only_what_was_measured(run: Run) -> None:
+    _, log = run(shell("mknod x b 8 0 || echo no-mknod; mount -t tmpfs x /mnt || echo no-mount", user=User.ROOT))
+    assert "no-mknod" in log
+    assert "no-mount" in log
+
+
+def test_a_build_has_no_network(run: Run) -> None:
+    _, log = run(shell("ls /sys/class/net; apt-get download hello || echo unreachable"))
+    assert log.split("== step")[1].split()[-1] == "unreachable"
+    assert "eth0" not in log
+
+
+def test_there_is_no_engine_inside(run: Run) -> None:
+    report, _ = run(shell("! test -e /var/run/docker.sock", user=User.ROOT, network=Network.MIRROR))
+    assert report.exit_code == 0
+
+
+def test_a_fork_bomb_meets_its_limit_and_the_attempt_ends(run: Run) -> None:
+    limits = dataclasses.replace(LIMITS, processes=64, seconds=5)
+    bomb = "i=0; while [ $i -lt 200 ]; do sleep 60 & i=$((i+1)); done; echo never"
+    report, log = run(shell(bomb), given=order(limits=limits))
+    assert report.exit_code != 0
+    assert "Cannot fork" in log
+    assert "never" not in log.partition("\n\n")[2]
+
+
+def test_running_out_of_memory_is_named(run: Run) -> None:
+    limits = dataclasses.replace(LIMITS, memory_bytes=64 << 20)
+    report, _ = run(shell("perl -e '$x = \"x\" x (1 << 28); print length $x'"), given=order(limits=limits))
+    assert report.outcome is Outcome.OUT_OF_MEMORY
+
+
+def test_a_log_without_end_is_stopped(run: Run) -> None:
+    report, log = run(Step("yes", (("yes",),)))
+    assert report.outcome is Outcome.LOG_TOO_LONG
+    assert len(log) < LIMITS.log_bytes + 1000
+
+
+def test_a_step_without_end_is_stopped(run: Run) -> None:
+    limits = dataclasses.replace(LIMITS, seconds=2)
+    report, _ = run(Step("sleep", (("sleep", "600"),)), given=order(limits=limits))
+    assert report.outcome is Outcome.OUT_OF_TIME
+
+
+def test_a_cancelled_step_is_stopped_within_ten_seconds(run: Run) -> None:
+    with Lease(3, lambda: Heartbeat(cancel=True, lease_seconds=3), lambda: False) as lease:
+        report, _ = run(Step("sleep", (("sleep", "600"),)), lease=lease)
+    assert report.outcome is Outcome.CANCELLED
+    assert report.steps[0].seconds < 10
+
+
+def test_only_proper_files_come_out(run: Run) -> None:
+    make = """
+        echo good > good.deb; ln -s /etc/shadow link.deb; mkfifo pipe.deb; mkdir folder.deb tree
+        echo x > tree/in.deb; ln good.deb hard.deb; echo x > ' a.deb'; echo x > -rf.deb
+        mkdir autopkgtest; ln -s /etc/passwd autopkgtest/summary
+    """
+    report, log = run(shell(make))
+    assert {file.name for file in report.artifacts} <= {"good.deb", "hard.deb"}
+    assert [name for name in ("link.deb", "pipe.deb", "folder.deb", "summary") if f"{name} is not a reg" in log]
+
+
+def test_a_folder_that_leads_elsewhere_leads_nowhere(run: Run) -> None:
+    report, _ = run(shell("ln -s /etc autopkgtest"), given=order(collect=("autopkgtest/passwd",)))
+    assert report.artifacts == ()
+
+
+def test_a_file_that_only_looks_small_is_not_read(run: Run) -> None:
+    report, _ = run(shell("truncate -s 1T huge.deb"))
+    assert report.outcome is Outcome.OUTPUT_TOO_LARGE
+
+
+def test_what_a_step_makes_is_there_in_the_next_and_the_log_keeps_the_order(run: Run) -> None:
+    first = Step("first", (("sh", "-c", "echo out; echo err >&2; echo out; echo made > file"),), User.ROOT)
+    report, log = run(first, Step("second", (("cat", "a_1.dsc", "file"),)), Step("third", (("test", "-e", "file"),)))
+    assert "out\nerr\nout\n" in log
+    assert "Format: 3.0 (quilt)\nmade\n" in log
+    assert [step.exit_code for step in report.steps] == [0, 0, 0]
+
+
+def test_a_second_start_of_a_step_is_refused_by_the_engine(
+    sandbox: DockerSandbox, base: Callable[[Arch], Base]
+) -> None:
+    spec = spec_of(ORDER, 0, base(Arch.AMD64).image, "testfarm", Tier.NATIVE)
+    sandbox.create(spec)
+    with pytest.raises(Taken):
+        sandbox.create(spec)
+    assert sandbox.sweep() == 1
+
+
+def test_a_worker_sweeps_only_its_own(
+    sandbox: DockerSandbox, base: Callable[[Arch], Base], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DockerSandbox(sandbox._client, "testfarm", "w2")
+    container = other.create(spec_of(ORDER, 0, base(Arch.AMD64).image, "testfarm", Tier.NATIVE))
+    image = other.commit(container)
+    assert sandbox.sweep() == 0
+    assert other.sweep() == 2
+    assert image not in {found.id for found in sandbox._client.images.list(all=True)}
+
+
+@pytest.mark.parametrize(("arch", "machine"), [(Arch.I386, "i686"), (Arch.ARM64, "aarch64")])
+def test_another_architectures_step_finds_the_machine_it_expects(run: Run, arch: Arch, machine: str) -> None:
+    script = Step("machine", (("uname", "-m"), ("dpkg", "--print-architecture")))
+    report, log = run(script, given=order(host=arch))
+    assert f"\n{machine}\n" in log
+    assert f"\n{arch}\n" in log
+    assert report.exit_code == 0
+
+
+def test_a_long_quiet_step_is_waited_for(run: Run) -> None:
+    report, log = run(Step("quiet", (("sleep", "4"), ("echo", "awake"))))
+    assert report.exit_code == 0
+    assert log.endswith("\nawake\n")

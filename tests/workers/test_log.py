@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The attempt's log: bounded here, complete there."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from workers.log import AttemptLog, Shipper
+
+
+def test_bytes_over_the_limit_are_dropped_and_the_farms_own_lines_are_not(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", 4)
+    log.write(b"abcdef")
+    log.note("too long")
+    log.write(b"more")
+    assert log.path.read_bytes() == b"abcd== too long\n"
+    assert log.full
+
+
+def test_its_digest_is_that_of_what_was_kept(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", 4)
+    log.write(b"abcdef")
+    assert log.sha256 == hashlib.sha256(b"abcd").hexdigest()
+
+
+def test_the_tail_begins_where_it_is_told_and_is_never_longer_than_asked(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", 100)
+    log.write(b"0123456789\xff")
+    assert log.tail(since=8) == "89�"
+    assert log.tail(since=0, count=2) == "9�"
+
+
+def test_everything_written_arrives_even_where_the_other_side_takes_less(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", 1000)
+    there = bytearray()
+
+    def take_three(offset: int, data: bytes) -> int:
+        assert offset == len(there)
+        there.extend(data[:3])
+        return len(there)
+
+    shipper = Shipper(log, take_three)
+    log.write(b"0123456789")
+    shipper.close()
+    assert bytes(there) == b"0123456789"
+
+
+def test_a_log_that_cannot_be_sent_is_an_error_at_its_end(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", 1000)
+    shipper = Shipper(log, lambda _offset, _data: 0)
+    log.write(b"x")
+    with pytest.raises(OSError, match="keeps the log at 0 bytes"):
+        shipper.close()

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker's HTTP against a small server: what is sent, what is repeated, and what is never believed."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.workers.kit import JOB, ORDER
+from workers.errors import Fenced, Refused
+from workers.transfer import HttpFarm
+from workers.wire.arch import Arch, Tier
+from workers.wire.codec import WireError, encode
+from workers.wire.order import Input
+from workers.wire.report import Heartbeat, Offer, Outcome, Report
+
+DATA = b"1" * 3_000_000
+WANTED = Input("a.dsc", hashlib.sha256(DATA).hexdigest(), len(DATA))
+REPORT = Report(JOB, 3, Outcome.FINISHED, "", (), (), "", "", Tier.NATIVE, "w1")
+
+
+class Coordinator(ThreadingHTTPServer):
+    """Answers what it was told to, in that order, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[tuple[int, bytes]] = []
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.tokens: set[str | None] = set()
+
+    def farm(self, patience: float = 20.0) -> HttpFarm:
+        return HttpFarm(f"http://127.0.0.1:{self.server_port}", "w1", lambda: "sesame", patience)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Coordinator
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.tokens.add(self.headers["Authorization"])
+        self.server.asked.append((self.command, self.path, body))
+        status, content = self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815  # the server's own names
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def there() -> Iterator[Coordinator]:
+    with Coordinator() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_claim_answers_the_order(there: Coordinator) -> None:
+    there.answers = [(200, encode(ORDER).encode())]
+    assert there.farm().claim(JOB, 3, Tier.NATIVE) == ORDER
+    assert there.asked == [("POST", "/api/v1/jobs/7/build/amd64/3/claim", b'{"worker": "w1", "tier": "native"}')]
+    assert there.tokens == {"Bearer sesame"}
+
+
+def test_a_conflict_means_fenced_everywhere(there: Coordinator) -> None:
+    there.answers = [(409, b"{}")] * 4
+    farm = there.farm()
+    for call in (
+        lambda: farm.claim(JOB, 3, Tier.NATIVE),
+        lambda: farm.renew(JOB, 3),
+        lambda: farm.log(JOB, 3, 0, b"x"),
+        lambda: farm.report(REPORT),
+    ):
+        with pytest.raises(Fenced):
+            call()
+
+
+def test_an_order_of_another_version_is_a_wire_error(there: Coordinator) -> None:
+    there.answers = [(200, encode(ORDER).replace('"version":1', '"version":9').encode())]
+    with pytest.raises(WireError, match="version 9"):
+        there.farm().claim(JOB, 3, Tier.NATIVE)
+
+
+def test_a_refusal_carries_the_coordinators_reason_and_is_not_repeated(there: Coordinator) -> None:
+    there.answers = [(403, json.dumps({"detail": "not your token"}).encode())]
+    with pytest.raises(Refused, match="403: not your token"):
+        there.farm().report(REPORT)
+    assert len(there.asked) == 1
+
+
+def test_a_report_is_repeated_until_it_is_taken(there: Coordinator) -> None:
+    there.answers = [(503, b""), (500, b""), (204, b"")]
+    there.farm().report(REPORT)
+    assert [asked[2] for asked in there.asked] == [encode(REPORT).encode()] * 3
+
+
+def test_a_claim_is_not_repeated(there: Coordinator) -> None:
+    there.answers = [(503, b"")]
+    with pytest.raises(requests.RequestException):
+        there.farm().claim(JOB, 3, Tier.NATIVE)
+
+
+def test_a_heartbeat_says_whether_to_go_on(there: Coordinator) -> None:
+    there.answers = [(200, b'{"cancel":true,"lease_seconds":60}')]
+    assert there.farm().renew(JOB, 3) == Heartbeat(cancel=True, lease_seconds=60)
+    assert there.asked[0][1] == "/api/v1/jobs/7/build/amd64/3/renew?worker=w1"
+
+
+def test_a_log_answers_how_much_there_is(there: Coordinator) -> None:
+    there.answers = [(200, b'{"size": 7}')]
+    assert there.farm().log(JOB, 3, 4, b"abc") == 7
+    assert there.asked == [("POST", "/api/v1/jobs/7/build/amd64/3/log?offset=4", b"abc")]
+
+
+def test_signing_on_says_what_the_worker_offers(there: Coordinator) -> None:
+    there.answers = [(204, b"")]
+    offer = Offer("w1", {Arch.AMD64: Tier.NATIVE}, 2)
+    there.farm().sign_on(offer)
+    assert there.asked == [("PUT", "/api/v1/workers/w1", encode(offer).encode())]
+
+
+def test_a_blob_is_downloaded_and_checked(there: Coordinator, tmp_path: Path) -> None:
+    there.answers = [(503, b""), (200, DATA)]
+    there.farm().fetch(WANTED, tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("content", [DATA[:-1], DATA + b"1", b"2" * len(DATA)])
+def test_a_blob_with_other_bytes_is_never_used(there: Coordinator, tmp_path: Path, content: bytes) -> None:
+    there.answers = [(200, content)]
+    with pytest.raises(requests.ConnectionError, match="other bytes"):
+        there.farm(patience=0).fetch(WANTED, tmp_path / "x")
+
+
+def test_a_blob_is_uploaded_once(there: Coordinator, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(DATA)
+    there.answers = [(404, b""), (201, b""), (200, b"")]
+    for _ in range(2):
+        there.farm().store(WANTED.sha256, WANTED.size, tmp_path / "x")
+    assert [(method, len(body)) for method, _, body in there.asked] == [("HEAD", 0), ("PUT", len(DATA)), ("HEAD", 0)]
+
+
+def test_an_empty_blob_is_uploaded_too(there: Coordinator, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    there.answers = [(404, b""), (201, b"")]
+    there.farm().store(hashlib.sha256(b"").hexdigest(), 0, tmp_path / "x")
+    assert there.asked[1][0] == "PUT"
+
+
+def test_a_redirect_is_not_followed_so_that_the_token_stays(there: Coordinator) -> None:
+    there.answers = [(302, b"")]
+    with pytest.raises(requests.RequestException):
+        there.farm(patience=0).report(REPORT)

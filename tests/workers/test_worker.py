@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One ring of the doorbell on a fake engine: what is reported, and that nothing is left behind."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.workers.kit import JOB, Bench, MemoryFarm, order, worker
+from workers.images import Images
+from workers.sandbox import Sandbox, SandboxError
+from workers.sandbox.fake import Play
+from workers.wire.arch import Arch, Tier
+from workers.wire.codec import WireError
+from workers.wire.order import JobKey, Limits, Order
+from workers.wire.report import Outcome
+
+_UNMET = b"""The following packages have unmet dependencies:
+ builddeps:./a_1.dsc : Depends: libfoo-dev (>= 9) but it is not installable
+E: Unable to correct problems, you have held broken packages.
+"""
+_MIRROR = b"E: Failed to fetch http://mirror.invalid/Packages  File has unexpected size (1 != 2). Mirror sync?\n"
+
+
+def test_a_build_reports_its_steps_its_files_and_the_image_it_ran_in(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb", "tree/not.deb": b""}))
+    report = bench.work()
+    assert (report.outcome, report.reason) == (Outcome.FINISHED, "")
+    assert [step.name for step in report.steps] == ["depends", "compile"]
+    assert [(file.name, bench.farm.blobs[file.sha256]) for file in report.artifacts] == [("a_1_amd64.deb", b"deb")]
+    assert (report.image, report.tier, report.worker) == ("sha256:base", Tier.NATIVE, "w1")
+
+
+def test_what_the_image_had_to_leave_out_is_in_the_report_and_in_the_log(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.work().left_out == ("security amd64: mid-sync",)
+    assert "== left out: security amd64: mid-sync\n" in bench.log
+
+
+def test_the_log_that_was_sent_is_the_one_whose_digest_is_reported(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(b"cc -c a.c\n", exit_code=2))
+    report = bench.work()
+    assert "cc -c a.c\n" in bench.log
+    assert bench.log.endswith("== compile ended with exit code 2\n")
+    assert report.log_sha256 == hashlib.sha256(bench.farm.written).hexdigest()
+
+
+def test_each_step_runs_from_the_image_of_the_one_before_and_inputs_are_put_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.work()
+    first, second = bench.sandbox.specs
+    assert first.image == "sha256:base"
+    assert second.image == f"image-of-{first.name}"
+    assert bench.sandbox.put_names == ["depends/a_1.dsc"]
+
+
+def test_a_container_carries_the_attempt_in_its_name(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.work()
+    assert bench.sandbox.specs[1].name == "patchfarm-testfarm-7-build-amd64-3-1-compile"
+
+
+@pytest.mark.parametrize(
+    "play", [Play(), Play(exit_code=1), Play(fails="no space left"), Play(b"x" * 10_000, endless=True)]
+)
+def test_nothing_is_left_behind_however_it_ends(tmp_path: Path, play: Play) -> None:
+    bench = Bench(tmp_path, compile=play)
+    bench.work()
+    assert not bench.sandbox.alive
+    assert not bench.sandbox.images
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_step_stops_the_order_and_its_files_are_still_collected(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(exit_code=4, makes={"autopkgtest/summary": b"smoke FAIL"}))
+    report = bench.work()
+    assert (report.outcome, report.exit_code) == (Outcome.FINISHED, 4)
+    assert [file.name for file in report.artifacts] == ["summary"]
+
+
+def test_files_of_an_earlier_step_are_collected_after_the_last(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, depends=Play(makes={"early.deb": b"1", "gone.txt": b""}), compile=Play())
+    assert [file.name for file in bench.work().artifacts] == ["early.deb"]
+
+
+def test_dependencies_that_cannot_be_met_are_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, depends=Play(_UNMET, exit_code=100))
+    report = bench.work()
+    assert report.outcome is Outcome.UNINSTALLABLE
+    assert "libfoo-dev (>= 9) but it is not installable" in report.reason
+    assert not bench.images.forgotten
+
+
+def test_a_mirror_that_does_not_verify_is_the_farms_fault_and_the_image_is_made_anew(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, depends=Play(_MIRROR + _UNMET, exit_code=100))
+    report = bench.work()
+    assert (report.outcome, report.exit_code) == (Outcome.BROKEN, 100)
+    assert "File has unexpected size" in report.reason
+    assert [arch for _, arch in bench.images.forgotten] == [Arch.AMD64]
+
+
+def test_a_log_over_its_limit_is_cut_and_named(tmp_path: Path) -> None:
+    limits = Limits(60, 1, 1, 1000, 1, 1)
+    bench = Bench(tmp_path, order(limits=limits), compile=Play(b"y\n" * 100, endless=True))
+    report = bench.work()
+    assert (report.outcome, report.exit_code) == (Outcome.LOG_TOO_LONG, 137)
+    assert report.reason == "the log reached its limit of 1000 bytes"
+    assert len(bench.farm.written) < 1500
+
+
+def test_the_time_limit_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, order(limits=Limits(0, 1, 1, 1 << 30, 1, 1)), depends=Play(endless=True))
+    assert bench.work().outcome is Outcome.OUT_OF_TIME
+
+
+def test_running_out_of_memory_is_not_a_failed_build(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(exit_code=2, out_of_memory=True))
+    assert bench.work().outcome is Outcome.OUT_OF_MEMORY
+
+
+def test_too_many_files_are_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(makes={f"{number}.deb": b"" for number in range(11)}))
+    report = bench.work()
+    assert (report.outcome, report.artifacts) == (Outcome.OUTPUT_TOO_LARGE, ())
+
+
+def test_too_large_files_are_refused_by_their_sum(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(makes={"a.deb": bytes(600_000), "b.deb": bytes(600_000)}))
+    report = bench.work()
+    assert (report.outcome, report.artifacts) == (Outcome.OUTPUT_TOO_LARGE, ())
+
+
+def test_a_file_with_a_name_no_file_may_have_stays_behind_and_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(makes={"-rf.deb": b"", "a b.deb": b"", "ok.deb": b""}))
+    assert [file.name for file in bench.work().artifacts] == ["ok.deb"]
+    assert "not collected: '-rf.deb'" in bench.log
+
+
+def test_an_attempt_that_somebody_else_has_is_left_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.farm.fenced = True
+    bench.worker.work(JOB, 3, Arch.AMD64)
+    assert not bench.sandbox.specs
+
+
+def test_a_lost_lease_stops_the_container_and_reports_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, order(lease_seconds=0), compile=Play(endless=True))
+    claim, bench.farm.fenced = bench.farm.claim, False
+    bench.farm.claim = lambda *key: _then_fence(bench.farm, claim(*key))  # type: ignore[method-assign]  # a double
+    bench.worker.work(JOB, 3, Arch.AMD64)
+    assert not bench.farm.reports
+    assert not bench.sandbox.alive
+
+
+def _then_fence(farm: MemoryFarm, given: Order) -> Order:
+    farm.fenced = True
+    return given
+
+
+def test_a_cancelled_attempt_stops_and_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, order(lease_seconds=0), compile=Play(endless=True))
+    bench.farm.cancel = True
+    assert bench.work().outcome is Outcome.CANCELLED
+
+
+def test_a_worker_that_is_shut_down_hands_its_attempt_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(endless=True))
+    bench.ending = True
+    report = bench.work()
+    assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
+
+
+def test_an_engine_that_is_not_there_is_reported_in_one_line(tmp_path: Path) -> None:
+    def engine() -> tuple[Sandbox, Images]:
+        raise SandboxError("the container engine does not answer")
+
+    farm = MemoryFarm()
+    worker(tmp_path, farm, engine, lambda: False).work(JOB, 3, Arch.AMD64)
+    assert (farm.reports[0].outcome, farm.reports[0].reason) == (
+        Outcome.BROKEN,
+        "the container engine does not answer",
+    )
+
+
+def test_an_engine_without_space_is_the_farms_fault(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(fails="the container engine: no space left on device"))
+    report = bench.work()
+    assert (report.outcome, report.reason) == (Outcome.BROKEN, "the container engine: no space left on device")
+
+
+def test_an_order_that_cannot_be_read_is_reported_and_not_kept(tmp_path: Path) -> None:
+    class Newer(MemoryFarm):
+        def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
+            raise WireError("Order: speaks version 2, this side speaks 1")
+
+    farm = Newer()
+    worker(tmp_path, farm, lambda: pytest.fail("no engine is needed"), lambda: False).work(JOB, 3, Arch.AMD64)
+    assert "speaks version 2" in farm.reports[0].reason
+
+
+def test_an_unexpected_error_still_ends_in_a_report(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.farm.blobs.clear()
+    report = bench.work()
+    assert (report.outcome, report.reason.partition(":")[0]) == (Outcome.BROKEN, "KeyError")

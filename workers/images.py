@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Base images: bootstrapped from the archive's signed indices, kept in the engine, made anew when they are old.
+
+An image never comes from a registry, and is used only after its architecture was looked at from inside.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, unquote
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from workers import deb
+from workers.bootstrap import SCRIPTS, bootstrap
+from workers.sandbox import SandboxError
+from workers.sandbox.docker import engine_errors
+from workers.transfer import digest_of
+from workers.wire.arch import Arch
+from workers.wire.order import Environment
+
+#: An image grows old, and one that had to leave an index out does so before the mirror's next sync is long past.
+FRESH = timedelta(days=7)
+FRESH_WITHOUT_AN_INDEX = timedelta(hours=1)
+
+_LEFT_OUT_LABEL = "patchfarm.left-out"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base image by its id, and the optional indices that did not verify when it was made."""
+
+    image: str
+    left_out: tuple[str, ...] = ()
+
+
+class Images(Protocol):
+    """Where base images come from."""
+
+    def ensure(
+        self, environment: Environment, arch: Arch, say: Callable[[bytes], None], check: Callable[[], None]
+    ) -> Base:
+        """The image, made now if need be; progress goes to `say`, `check` may raise to stop. Raises AttemptEnded."""
+
+    def forget(self, environment: Environment, arch: Arch) -> None:
+        """Make it anew next time: the mirror is not what it was when this one was made."""
+
+
+class DockerImages:
+    """See Images. `home` holds locks and the tarballs while they are made."""
+
+    def __init__(self, client: docker.DockerClient, home: Path) -> None:
+        self._client = client
+        self._home = home
+
+    def ensure(
+        self, environment: Environment, arch: Arch, say: Callable[[bytes], None], check: Callable[[], None]
+    ) -> Base:
+        """See Images."""
+        tag = tag_of(environment, arch)
+        with self._lock(tag, check):
+            return self._fresh(tag) or self._make(tag, environment, arch, say, check)
+
+    @engine_errors()
+    def forget(self, environment: Environment, arch: Arch) -> None:
+        """See Images."""
+        try:
+            self._client.api.remove_image(tag_of(environment, arch), force=True, noprune=True)
+        except ImageNotFound:
+            return
+
+    @engine_errors()
+    def _fresh(self, tag: str) -> Base | None:
+        try:
+            image = self._client.images.get(tag)
+        except ImageNotFound:
+            return None
+        base = Base(str(image.id), tuple(json.loads(unquote(image.labels.get(_LEFT_OUT_LABEL, "[]")))))
+        made = datetime.fromisoformat(re.sub(r"\.\d+", "", image.attrs["Created"]))
+        limit = FRESH_WITHOUT_AN_INDEX if base.left_out else FRESH
+        return base if datetime.now(UTC) - made < limit else None
+
+    def _make(
+        self,
+        tag: str,
+        environment: Environment,
+        arch: Arch,
+        say: Callable[[bytes], None],
+        check: Callable[[], None],
+    ) -> Base:
+        say(f"== base image: {environment.suite} {arch}\n".encode())
+        with tempfile.TemporaryDirectory(dir=self._home, prefix="image-") as folder:
+            # mmdebstrap's own user namespace looks at it from another user.
+            Path(folder).chmod(0o755)
+            left_out = bootstrap(environment, arch, Path(folder), say, check)
+            image = self._import(Path(folder) / "root.tar", left_out)
+        try:
+            self._refuse_wrong(image, arch)
+            self._name(image, tag)
+        except SandboxError:
+            with engine_errors():
+                self._client.api.remove_image(image, force=True)
+            raise
+        return Base(image, left_out)
+
+    @engine_errors()
+    def _name(self, image: str, tag: str) -> None:
+        """Give it the tag; the image that had it goes, unless a container still stands on it."""
+        with contextlib.suppress(ImageNotFound):
+            old = self._client.images.get(tag)
+            self._client.api.tag(image, *_repository_and_tag(tag))
+            with contextlib.suppress(APIError):
+                self._client.api.remove_image(str(old.id))
+            return
+        self._client.api.tag(image, *_repository_and_tag(tag))
+
+    @engine_errors()
+    def _import(self, tarball: Path, left_out: tuple[str, ...]) -> str:
+        # Quoted so that no word of a mirror's can be read as more of the instruction.
+        label = f"LABEL {_LEFT_OUT_LABEL}={quote(json.dumps(left_out), safe='')}"
+        answer = self._client.api.import_image(src=str(tarball), changes=[label])
+        last = json.loads(str(answer).strip().splitlines()[-1])
+        if "status" not in last:
+            raise SandboxError(f"the container engine does not take the image: {last.get('error', 'no reason given')}")
+        return str(last["status"])
+
+    @engine_errors()
+    def _refuse_wrong(self, image: str, arch: Arch) -> None:
+        command = ["dpkg", "--print-architecture"]
+        said = self._client.containers.run(image, command, remove=True, network_mode="none", user="1000:1000")
+        if bytes(said).decode(errors="replace").strip() != arch:
+            raise SandboxError(f"the image made for {arch} says that it is {said!r}")
+
+    @contextlib.contextmanager
+    def _lock(self, tag: str, check: Callable[[], None]) -> Iterator[None]:
+        """Two slots that need the same image make it once."""
+        path = self._home / f"{tag.rpartition(':')[2]}.lock"
+        with path.open("w") as file:
+            while not _locked(file.fileno()):
+                check()
+                time.sleep(0.5)
+            yield
+
+
+def _repository_and_tag(tag: str) -> tuple[str, str]:
+    repository, _, name = tag.rpartition(":")
+    return repository, name
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def tag_of(environment: Environment, arch: Arch) -> str:
+    """The name an image is kept under: everything that decides what is in it goes into its last part."""
+    digest = hashlib.sha256(json.dumps([asdict(environment), arch], sort_keys=True).encode())
+    for path in (*sorted(SCRIPTS.glob("*.sh")), deb.KEYRING):
+        digest.update((digest_of(path) if path.exists() else "none").encode())
+    digest.update(json.dumps(deb.SETTINGS).encode())
+    suite = re.sub(r"[^a-z0-9.-]", "-", environment.suite.lower())
+    return f"patchfarm/base:{suite}-{arch}-{digest.hexdigest()[:12]}"

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lease of an attempt: a thread that keeps it, and the one place that says whether the attempt must stop.
+
+A coordinator that does not answer stops nothing: the fencing number protects the result, not this thread.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import requests
+
+from workers.errors import AttemptEnded, Fenced, Refused, broken
+from workers.wire.codec import WireError
+from workers.wire.report import Heartbeat, Outcome
+
+_LOG = logging.getLogger(__name__)
+
+
+class Lease:
+    """Renewed every third of its length while used as a context manager; `shutting_down` is the worker's own end."""
+
+    def __init__(self, seconds: int, renew: Callable[[], Heartbeat], shutting_down: Callable[[], bool]) -> None:
+        self._seconds = seconds
+        self._renew = renew
+        self._shutting_down = shutting_down
+        self._stop: Fenced | AttemptEnded | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self) -> "Lease":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def stopping(self) -> bool:
+        """Whether `check` would raise."""
+        if self._stop is None and self._shutting_down():
+            self._stop = broken("the worker was shut down")
+        return self._stop is not None
+
+    def check(self) -> None:
+        """Raise what ends the attempt from outside: Fenced, or AttemptEnded where it was cancelled."""
+        if self.stopping() and self._stop is not None:
+            raise self._stop
+
+    def lost(self) -> None:
+        """Another call was told that the attempt belongs to somebody else."""
+        self._stop = Fenced("the lease is lost")
+
+    def _keep(self) -> None:
+        while not self._done.wait(min(self._seconds / 3, _LONGEST)):
+            try:
+                answer = self._renew()
+            except Fenced:
+                self.lost()
+                return
+            except (requests.RequestException, Refused, WireError) as error:
+                _LOG.warning("the lease was not renewed: %s", error)
+                continue
+            self._seconds = answer.lease_seconds
+            if answer.cancel and self._stop is None:
+                self._stop = AttemptEnded(Outcome.CANCELLED, "cancelled")
+
+
+#: Seconds between heartbeats at most: a cancelled container is to stop within ten.
+_LONGEST = 5.0

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an attempt needs of a container engine: small enough for a second engine and for a fake.
+
+Everything that comes out of a container is hostile. Nothing here may give one the engine's socket, a device,
+or a folder of the host.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from workers.errors import WorkerError
+from workers.wire.order import Limits, Network, User
+
+#: Where a package is built; it is in the .buildinfo files, so that a rebuild elsewhere can use the same.
+WORK_DIRECTORY = "/build/reproducible-path"
+RUN_STEP = "/usr/lib/patchfarm/run-step.sh"
+
+#: What a file that leaves a container may be called: what Debian Policy 5.6.12 allows in names and versions, and `_`.
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_:-]*")
+
+
+class SandboxError(WorkerError):
+    """The engine cannot do it: not there, no space, no such image. One line."""
+
+
+class Taken(SandboxError):
+    """A container of that name exists: somebody else runs this very step."""
+
+
+class OutputRefused(WorkerError):
+    """What a container offers as its output is not what an output may be."""
+
+
+class OutputTooLarge(OutputRefused):
+    """It is larger than what is left of the limit."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One container. `name` carries the attempt, so that the engine itself refuses a second start of it."""
+
+    name: str
+    attempt: str
+    image: str
+    command: tuple[str, ...]
+    user: User
+    network: Network
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container's first process ended, and how long it ran, in seconds."""
+
+    exit_code: int
+    out_of_memory: bool
+    seconds: float
+
+
+class Sandbox(Protocol):
+    """A container engine. Every call may raise SandboxError. A container is named by what `create` answered."""
+
+    def create(self, spec: Spec) -> str:
+        """Make a container and do not start it; raises Taken."""
+
+    def put(self, container: str, files: Sequence[tuple[str, Path]]) -> None:
+        """Copy files under the given names into the work directory of a container that was not started yet."""
+
+    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[], bool]) -> Ended:
+        """Start it and wait for its end. What it prints goes to `sink`; when `stop` says so it is killed."""
+
+    def changed(self, container: str, patterns: Sequence[str]) -> list[str]:
+        """Paths, relative to the work directory, that its own layer has and one of the patterns fits."""
+
+    def get(self, container: str, path: str, into: Path, most: int) -> int:
+        """Copy one regular file of at most `most` bytes out of a stopped container; answers its size.
+
+        Raises FileNotFoundError where there is none, OutputTooLarge, OutputRefused where it is something else.
+        """
+
+    def commit(self, container: str) -> str:
+        """An image of a stopped container, for the next step."""
+
+    def remove(self, container: str) -> None:
+        """Kill it if it runs, and forget it. Nothing happens where there is none."""
+
+    def remove_image(self, image: str) -> None:
+        """Forget an image that `commit` made. Nothing happens where there is none."""
+
+    def sweep(self) -> int:
+        """Remove what an earlier process of the same worker left behind; answers how much that was."""
+
+
+def fits(path: PurePosixPath, pattern: str) -> bool:
+    """Whether a glob pattern fits a path, part by part: a `*` never spans a folder."""
+    wanted = PurePosixPath(pattern).parts
+    return len(wanted) == len(path.parts) and all(map(fnmatchcase, path.parts, wanted))

@@ -1,0 +1,32 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mmdebstrap's customize hook: makes a bootstrapped system ($1) the base image of build containers.
+# PATCHFARM_SCRIPTS is this folder; PATCHFARM_OPTIONAL a folder with one apt source per file.
+# An optional source that does not verify is taken out again and named on a line that begins with `left out:`.
+set -eu
+
+root=$1
+
+chroot "$root" groupadd --gid 1000 builder
+chroot "$root" useradd --uid 1000 --gid 1000 --no-create-home --home-dir /nonexistent --shell /bin/sh builder
+install -d -m 755 "$root/build" "$root/usr/lib/patchfarm"
+install -d -m 755 -o 1000 -g 1000 "$root/build/reproducible-path"
+install -m 755 "$PATCHFARM_SCRIPTS/run-step.sh" "$root/usr/lib/patchfarm/run-step.sh"
+
+# No service may start in a container that is thrown away (deb-systemd-invoke, invoke-rc.d).
+printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
+
+for source in "$PATCHFARM_OPTIONAL"/*.list; do
+    [ -e "$source" ] || continue
+    name=$(basename "$source")
+    installed=$root/etc/apt/sources.list.d/$name
+    cp "$source" "$installed"
+    chmod 644 "$installed"
+    if said=$(APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get update --error-on=any \
+        -o Dir::Etc::SourceList="$installed" -o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=0 2>&1); then
+        continue
+    fi
+    rm "$installed"
+    printf 'left out: %s %s\n' "$name" "$(printf '%s\n' "$said" | grep '^E:' | head -n 1)"
+done >&2

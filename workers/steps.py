@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From an order's step to the container it runs in; pure."""
+
+from workers.sandbox import RUN_STEP, Spec
+from workers.wire.arch import PERSONALITY, Tier
+from workers.wire.order import Order, Step
+
+
+def command_of(step: Step, personality: str | None) -> tuple[str, ...]:
+    """The argv of a step's container: each command with the number of its arguments, for `run-step.sh`.
+
+    Counts, not a separator, so that no argument can be taken for one.
+    """
+    counted = tuple(word for argv in step.run for word in (str(len(argv)), *argv))
+    prefix = ("setarch", personality) if personality else ()
+    return (*prefix, "/bin/sh", RUN_STEP, *counted)
+
+
+def spec_of(order: Order, number: int, image: str, farm: str, tier: Tier) -> Spec:
+    """The container of an order's step. A personality is for real 32-bit processors; qemu's uname tells it already."""
+    step = order.steps[number]
+    job = order.job
+    personality = None if tier is Tier.EMULATED else PERSONALITY.get(order.host)
+    return Spec(
+        name=f"patchfarm-{farm}-{job.update}-{job.kind}-{job.arch}-{order.attempt}-{number}-{step.name}",
+        attempt=f"{job}/{order.attempt}",
+        image=image,
+        command=command_of(step, personality),
+        user=step.user,
+        network=step.network,
+        limits=order.limits,
+    )
