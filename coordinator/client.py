@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The farm's API for people, as Python: the same nouns come back, and the same errors are raised.
+"""The farm's API for people and the signer, as Python: the same nouns come back, and the same errors are raised.
 
 The token goes to the farm's own address and nowhere else: no redirect is followed, no proxy of the environment is used.
 """
@@ -16,7 +16,7 @@ import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from coordinator.errors import BadRequest, FarmDown, PatchfarmError
-from coordinator.model import File, HistoryEntry, Suite, Update, UpdateState, Urgency, Worker
+from coordinator.model import File, HistoryEntry, SigningRequest, Suite, Update, UpdateState, Urgency, Worker
 from coordinator.problem import MEDIA_TYPE, Problem, error_of
 from workers.wire.order import JobKey
 
@@ -47,7 +47,7 @@ def connect(url: str, token: str) -> "Client":
 
 
 class Client:
-    """One person's way to a farm. Every method raises the error that the farm answers with, or FarmDown."""
+    """A person's or the signer's way to a farm. Every method raises the error the farm answers with, or FarmDown."""
 
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
@@ -71,8 +71,7 @@ class Client:
 
     def submit(self, suite: str, files: Sequence[File], urgency: Urgency | None = None) -> Update:
         """Make an update of files that were stored before."""
-        named = [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in files]
-        body = {"suite": suite, "files": named, "urgency": urgency}
+        body = {"suite": suite, "files": _named(files), "urgency": urgency}
         return self._ask(Update, "POST", "/updates", json=body)
 
     def submit_from_archive(self, suite: str, source: str, version: str | None = None) -> Update:
@@ -104,6 +103,18 @@ class Client:
     def suites(self) -> list[Suite]:
         """What the farm has recipes for."""
         return self._ask(list[Suite], "GET", "/suites")
+
+    def signing_requests(self) -> list[SigningRequest]:
+        """What waits for the signer."""
+        return self._ask(list[SigningRequest], "GET", "/signing")
+
+    def signed(self, number: int, files: Sequence[File]) -> Update:
+        """Hand in what the signer made of files that were stored before, the .changes first."""
+        return self._ask(Update, "POST", f"/signing/{number}", json={"files": _named(files)})
+
+    def refused(self, number: int, reason: str) -> Update:
+        """Say that the signer will not sign an update."""
+        return self._ask(Update, "POST", f"/signing/{number}/refusal", json={"reason": reason})
 
     def log(self, job: JobKey, attempt: int, offset: int, wait: int = 0) -> LogPart:
         """Bytes of an attempt's log from `offset`; waits up to so many seconds for the first."""
@@ -153,6 +164,10 @@ class Client:
             answer = self._http.request(method, f"/api/v1{path}", **request)
             _check(answer)
         return answer
+
+
+def _named(files: Sequence[File]) -> list[dict[str, Any]]:
+    return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in files]
 
 
 def _sized(file: File) -> dict[str, str]:

@@ -17,6 +17,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from workers.wire.arch import Arch
+
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -89,6 +91,11 @@ class Home:
         return self.root / "target"
 
     @property
+    def indices(self) -> Path:
+        """Archives' indices by sha256; a cache."""
+        return self.root / "indices"
+
+    @property
     def redis(self) -> Path:
         """The embedded broker's append-only file; nothing is missed if it is wiped."""
         return self.root / "redis"
@@ -135,6 +142,7 @@ class Settings(BaseSettings):
     ring_again_seconds: int
     confirm_seconds: int
     slots: int
+    arches: tuple[Arch, ...] = ()
     targets: dict[str, TargetSettings] = {}
 
     @property
@@ -148,8 +156,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the base class passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # and this
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The order of precedence: what is given here, then the environment, the home's file, the defaults."""
         own = Home(Path(init_settings().get("home", default_home()))).settings

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads source control files, `.dsc` and `.changes`, of Debian's format (Debian Policy 5.2, 5.4, 5.5; dsc(5)).
+"""Reads control files, `.dsc`, `.changes` and `.buildinfo`, of Debian's format (Debian Policy 5.2, 5.4, 5.5; dsc(5)).
 
-Only ever give it bytes that a signature or a signed index vouches for. It takes nothing that two programs could read
-in two ways: no second paragraph, no field twice, no comment, no file name with a folder in it.
+Only ever give it bytes that a signature, a signed index or an approved digest vouches for. It takes nothing that two
+programs could read in two ways: no second paragraph, no field twice, no comment, no file name with a folder in it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from debian.deb822 import Deb822
@@ -24,7 +24,9 @@ _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,99}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.~_-]{1,249}")
 _LINE = re.compile(r"[!\"$-,.-9;-~][!-9;-~]*:.*|[ \t].*\S.*")
 _SIZE = re.compile(r"[0-9]{1,15}")
-_DIGEST_LENGTH = {"Files": 32, "Checksums-Sha1": 40, "Checksums-Sha256": 64}
+_DIGEST_LENGTH = {"Files": 32, "Checksums-Md5": 32, "Checksums-Sha1": 40, "Checksums-Sha256": 64}
+_SECTIONS = ("Files", "Checksums-Sha1", "Checksums-Sha256")
+_BUILD_SECTIONS = ("Checksums-Md5", "Checksums-Sha1", "Checksums-Sha256")
 
 _TAR = r"\.tar\.(?:gz|bz2|xz|lzma)"
 _COMPONENT = r"(?:-[A-Za-z0-9][A-Za-z0-9-]*)?"
@@ -77,9 +79,18 @@ class UploadControl:
     files: tuple[File, ...]
 
 
+@dataclass(frozen=True)
+class BuildControl:
+    """What a .buildinfo says of what was built (deb-buildinfo(5))."""
+
+    source: str
+    version: str
+    files: tuple[File, ...]
+
+
 def read_dsc(signed: bytes) -> SourceControl:
     """The facts of a .dsc. Raises BadSource."""
-    fields = _one_paragraph(signed, ".dsc")
+    fields = one_paragraph(signed, ".dsc")
     name, version = _matching(fields, "Source", _NAME), _matching(fields, "Version", _VERSION)
     architectures = _words(fields, "Architecture", _ARCHITECTURE)
     listed = _package_list(fields.get("Package-List", ""))
@@ -98,7 +109,7 @@ def read_dsc(signed: bytes) -> SourceControl:
 
 def read_changes(signed: bytes) -> UploadControl:
     """The facts of a .changes. Raises BadSource."""
-    fields = _one_paragraph(signed, ".changes")
+    fields = one_paragraph(signed, ".changes")
     urgency = _required(fields, "Urgency").split()[0].lower()
     if urgency not in set(Urgency):
         raise BadSource(f"the .changes has Urgency {urgency[:40]!r}; there are {', '.join(Urgency)}")
@@ -109,6 +120,16 @@ def read_changes(signed: bytes) -> UploadControl:
         distribution=_matching(fields, "Distribution", _DISTRIBUTION),
         urgency=Urgency(urgency),
         files=_files(fields),
+    )
+
+
+def read_buildinfo(text: bytes) -> BuildControl:
+    """The facts of a .buildinfo. Raises BadSource."""
+    fields = one_paragraph(text, ".buildinfo")
+    return BuildControl(
+        source=_matching(fields, "Source", _NAME),
+        version=_matching(fields, "Version", _VERSION),
+        files=_files(fields, _BUILD_SECTIONS),
     )
 
 
@@ -145,7 +166,8 @@ def cleartext(data: bytes) -> bytes:
 _ARMOR = [b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PGP SIGNATURE-----", b"-----END PGP SIGNATURE-----"]
 
 
-def _one_paragraph(signed: bytes, what: str) -> Deb822:
+def one_paragraph(signed: bytes, what: str) -> Deb822:
+    """The fields, if it is one paragraph that all programs read alike. `what` names it in errors. Raises BadSource."""
     if len(signed) > MAX_BYTES:
         raise BadSource(f"the {what} has {len(signed)} bytes; {MAX_BYTES} is the most that is read")
     try:
@@ -193,11 +215,11 @@ def _package_list(text: str) -> frozenset[str]:
     return frozenset(arch for entry in found for arch in entry.split(","))
 
 
-def _files(fields: Mapping[str, str]) -> tuple[File, ...]:
+def _files(fields: Mapping[str, str], sections: Sequence[str] = _SECTIONS) -> tuple[File, ...]:
     """The files that every section names alike; the digest that counts is the sha256."""
-    tables = {section: _table(_required(fields, section), section) for section in _DIGEST_LENGTH}
+    tables = {section: _table(_required(fields, section), section) for section in sections}
     sizes = {section: {name: size for name, (_, size) in table.items()} for section, table in tables.items()}
-    for section in _DIGEST_LENGTH:
+    for section in sections:
         if sizes[section] != sizes["Checksums-Sha256"]:
             differ = sorted(dict(sizes[section].items() ^ sizes["Checksums-Sha256"].items()))
             raise BadSource(f"{section} and Checksums-Sha256 do not name the same files and sizes: {', '.join(differ)}")

@@ -138,6 +138,14 @@ class DiskFull(PatchfarmError):
     advice = "Free space on the farm's disk; nothing is lost, the work goes on by itself."
 
 
+class BrokerDown(PatchfarmError):
+    """The broker does not take a message: workers are rung for again when it does."""
+
+    exit_code = 37
+    status = 503
+    advice = "Nothing is lost. If it lasts, look at the broker's log in the farm's folder under `log/`."
+
+
 class FarmDown(PatchfarmError):
     """The farm's web service does not answer."""
 

@@ -280,7 +280,7 @@ class Role(StrEnum):
 
 
 def digest_set(update: int, source: Source, suite: str, submitter: str, built: tuple[File, ...]) -> str:
-    """The text that approvals sign: one fact a line, files as `sha256 size name`, always the same for the same facts."""
+    """What approvals sign: one fact a line, files as `sha256 size name`, always the same for the same facts."""
     files = sorted({*source.files, *built}, key=lambda file: (file.name, file.sha256))
     lines = [
         "patchfarm approval 1",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the decisions need from outside, as protocols. Each has a real adapter and a fake; one contract suite runs on both."""
+"""What the decisions need from outside, as protocols. Each has a real adapter and a fake, and one suite for both."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Due:
 
 
 class Store(Protocol):
-    """The truth. Every write is one transaction; a write on an outdated update raises StaleUpdate and changes nothing."""
+    """The truth. Every write is one transaction; one on an outdated update raises StaleUpdate and changes nothing."""
 
     def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
         """Keep a new update: its `id` and `revision` are given here. Writes the first history entry."""
@@ -52,7 +52,7 @@ class Store(Protocol):
         """Oldest first."""
 
     def renew(self, job: JobKey, attempt: int, worker: str, until: datetime) -> bool:
-        """Prolong a lease; answers whether the job is to be cancelled. Raises Fenced where the attempt does not hold it."""
+        """Prolong a lease; answers whether to cancel the job. Raises Fenced where the attempt does not hold it."""
 
     def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
         """Leased attempts whose lease ended before `now`."""

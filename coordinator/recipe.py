@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from coordinator.errors import BadRecipe, UnknownName
-from coordinator.model import Urgency, sha256_of
+from coordinator.model import Urgency
 from workers.wire.arch import Arch
 from workers.wire.order import Limits, Network, User
 
@@ -203,11 +203,6 @@ class Recipes:
                 f"there is no recipe for the suite {suite!r}; there is one for {', '.join(self.suites())}"
             )
         return self._by_suite[suite]
-
-
-def digest(text: str) -> str:
-    """What an update pins its recipe by."""
-    return sha256_of(text)
 
 
 def _in_bytes(size: str) -> int:

@@ -104,8 +104,13 @@ class Coordinator:
         return self._handle(update, approved)
 
     def retry(self, update: int, by: str) -> Update:
-        """Do again what failed."""
-        return self._handle(update, lambda _: Retried(self._clock.now(), by))
+        """Do again what failed. Raises NotNewer where another update has taken its place meanwhile."""
+
+        def retried(before: Update) -> Event:
+            self._parts.reception.refuse_beside_newer(before)
+            return Retried(self._clock.now(), by)
+
+        return self._handle(update, retried)
 
     def cancel(self, update: int, by: str) -> Update:
         """Stop the work; it may be retried."""

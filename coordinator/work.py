@@ -15,6 +15,9 @@ from coordinator.recipe import Recipe, StepRules, WorkRules
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index, Input, Order, Step
 
+#: The files that a signature goes into, so that they are other bytes afterwards (debsign(1)). Nothing else ever is.
+SIGNED_INSIDE = (".dsc", ".buildinfo", ".changes")
+
 
 @dataclass(frozen=True)
 class Judgement:

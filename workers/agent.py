@@ -71,7 +71,7 @@ def celery_app(worker: Worker) -> Celery:
     config = worker.config
     app = Celery("patchfarm", set_as_current=False)
     app.conf.update(broker.settings(config.broker, config.farm))
-    app.conf.task_queues = [Queue(queue_of(arch)) for arch in config.tiers]
+    app.conf.task_queues = [Queue(queue_of(arch), routing_key=queue_of(arch)) for arch in config.tiers]
     hosts = {queue_of(arch): arch for arch in config.tiers}
 
     def work(task: "Task[..., None]", update: int, kind: str, arch: str, attempt: int) -> None:
@@ -94,11 +94,13 @@ def _sign_on_while_it_runs(config: WorkerConfig, farm: Farm, ending: Event) -> N
 
     def give_signs() -> None:
         while not ending.is_set():
+            pause = SIGN_OF_LIFE
             try:
                 farm.sign_on(config.offer)
             except (requests.RequestException, WorkerError) as error:
                 _LOG.warning("no sign of life was taken: %s", error)
-            ending.wait(SIGN_OF_LIFE)
+                pause = SIGN_OF_LIFE / 30
+            ending.wait(pause)
 
     thread = threading.Thread(target=give_signs, daemon=True)
     # Kept alive by these references: Celery itself keeps only weak ones.

@@ -21,6 +21,9 @@ from workers.wire.arch import Tier
 from workers.wire.order import Order, Step
 from workers.wire.report import Artifact, Outcome, Report, StepTiming
 
+#: What a report calls the time that the base image took; no step of a recipe can have this name.
+IMAGE = "base image"
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -92,7 +95,9 @@ class Attempt:
 
     def _bootstrap(self) -> None:
         order = self._order
+        began = time.monotonic()
         self._base = self._tools.images.ensure(order.environment, order.host, self._log.write, self._lease.check)
+        self._time(IMAGE, 0, self._base.seconds, began)
         for missing in self._base.left_out:
             self._log.note(f"left out: {missing}")
 
@@ -144,11 +149,14 @@ class Attempt:
             following = "" if last else sandbox.commit(container)
         finally:
             sandbox.remove(container)
-            overhead = time.monotonic() - began - ended.seconds
-            self._timings.append(StepTiming(step.name, ended.exit_code, round(ended.seconds, 3), round(overhead, 3)))
+            self._time(step.name, ended.exit_code, ended.seconds, began)
         if ended.exit_code != 0 and step.prepares:
             raise self._why_unprepared(step, since, ended.exit_code)
         return following
+
+    def _time(self, name: str, exit_code: int, seconds: float, began: float) -> None:
+        overhead = max(0.0, time.monotonic() - began - seconds)
+        self._timings.append(StepTiming(name, exit_code, round(seconds, 3), round(overhead, 3)))
 
     def _must_stop(self) -> bool:
         return self._lease.stopping() or self._log.full or time.monotonic() > self._until

@@ -38,10 +38,14 @@ _LEFT_OUT_LABEL = "patchfarm.left-out"
 
 @dataclass(frozen=True)
 class Base:
-    """A base image by its id, and the optional indices that did not verify when it was made."""
+    """A base image by its id, the optional indices that did not verify when it was made, and how long it was made for.
+
+    `seconds` is 0 for one that was there.
+    """
 
     image: str
     left_out: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 class Images(Protocol):
@@ -99,6 +103,7 @@ class DockerImages:
         check: Callable[[], None],
     ) -> Base:
         say(f"== base image: {environment.suite} {arch}\n".encode())
+        began = time.monotonic()
         with tempfile.TemporaryDirectory(dir=self._home, prefix="image-") as folder:
             # mmdebstrap's own user namespace looks at it from another user.
             Path(folder).chmod(0o755)
@@ -111,7 +116,7 @@ class DockerImages:
             with engine_errors():
                 self._client.api.remove_image(image, force=True)
             raise
-        return Base(image, left_out)
+        return Base(image, left_out, time.monotonic() - began)
 
     @engine_errors()
     def _name(self, image: str, tag: str) -> None:

@@ -7,6 +7,7 @@ What a package prints is hostile: it is counted, cut at the limit, and never int
 import hashlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -73,18 +74,14 @@ class Shipper:
         self._log = log
         self._send = send
         self._sent = 0
-        self._error: Exception | None = None
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._carry, daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._end = self._thread.submit(self._carry)
 
     def _carry(self) -> None:
-        try:
-            while not self._closing.wait(_PAUSE):
-                self._ship()
+        while not self._closing.wait(_PAUSE):
             self._ship()
-        except Exception as error:  # noqa: BLE001  # a thread's edge: `close` raises it where somebody can see it
-            self._error = error
+        self._ship()
 
     def _ship(self) -> None:
         while piece := self._log.read(self._sent, _PIECE):
@@ -96,6 +93,5 @@ class Shipper:
     def close(self) -> None:
         """Send the rest; raises what went wrong on the way."""
         self._closing.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        with self._thread:
+            self._end.result()

@@ -30,6 +30,9 @@ CertFile = Annotated[Path, typer.Argument(metavar="CERT", help="The certificate,
 Replace = Annotated[bool, typer.Option("--replace", help="Take this certificate instead of the one there is.")]
 
 
+_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+
+
 @dataclass(frozen=True)
 class Listed:
     """Somebody whose certificate the farm has."""
@@ -42,14 +45,25 @@ class Listed:
 @approvers.command("add")
 def add_approver(context: typer.Context, name: Name, certificate: CertFile, replace: Replace = False) -> None:
     """Let a person approve updates."""
-    home = config.load().paths
-    _add(session(context), _approver_folders(home), name, certificate, replace)
+    let_approve(session(context), config.load().paths, name, certificate, replace)
 
 
 @approvers.command("list")
 def list_approvers(context: typer.Context, json: Json = False) -> None:
     """List who may approve."""
     _list(session(context), config.load().paths.people, json)
+
+
+@approvers.command("remove")
+def remove_approver(context: typer.Context, name: Name) -> None:
+    """Take a person's approvals no more; those already given count no more either."""
+    folders = _approver_folders(config.load().paths)
+    places = [folder / f"{name}.asc" for folder in folders if re.fullmatch(_NAME, name)]
+    if not any(place.exists() for place in places):
+        raise BadRequest(f"there is no approver {name[:80]!r}", "`patchfarm approver list` shows who there is.")
+    for place in places:
+        place.unlink(missing_ok=True)
+    session(context).note(f"{name} may not approve any more.")
 
 
 @submitters.command("add")
@@ -64,6 +78,11 @@ def list_submitters(context: typer.Context, json: Json = False) -> None:
     _list(session(context), _submitter_folder(config.load().paths), json)
 
 
+def let_approve(here: Session, home: Home, name: str, certificate: Path, replace: bool = False) -> str:
+    """Add an approver for coordinator and signer alike; answers the fingerprint."""
+    return _add(here, _approver_folders(home), name, certificate, replace)
+
+
 def _approver_folders(home: Home) -> tuple[Path, Path]:
     """The coordinator's, and the one that the signer believes."""
     return home.people, home.signer / "approvers"
@@ -73,15 +92,16 @@ def _submitter_folder(home: Home) -> Path:
     return home.keyrings / "submitters"
 
 
-def _add(here: Session, folders: Sequence[Path], name: str, certificate: Path, replace: bool) -> None:
+def _add(here: Session, folders: Sequence[Path], name: str, certificate: Path, replace: bool) -> str:
     cert = _one_certificate(certificate)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+    if not re.fullmatch(_NAME, name):
         raise BadRequest(f"{name[:80]!r} is no name for a person here", "Use lower-case letters, digits, - and _.")
     for folder in folders:
         _refuse_clash(folder, name, fingerprint(cert), replace)
     for folder in folders:
         _write(folder / f"{name}.asc", str(cert))
     here.note(f"{name} is {user_id(cert)}, {fingerprint(cert)}")
+    return fingerprint(cert)
 
 
 def _one_certificate(path: Path) -> Cert:

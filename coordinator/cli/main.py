@@ -15,7 +15,21 @@ import typer
 from pydantic import ValidationError
 from typer.main import get_command
 
-from coordinator.cli import approve, approver, doctor, farm, fetch, log, recipe, submit, update, watch, worker
+from coordinator.cli import (
+    approve,
+    approver,
+    compare,
+    demo,
+    doctor,
+    farm,
+    fetch,
+    log,
+    recipe,
+    submit,
+    update,
+    watch,
+    worker,
+)
 from coordinator.cli.plain import printable
 from coordinator.cli.session import Session, standard
 from coordinator.errors import BadRequest, Blame, PatchfarmError
@@ -32,7 +46,7 @@ _FAULT = {
 app = typer.Typer(
     name="patchfarm",
     help="Builds, tests, signs and publishes security updates on every architecture.",
-    epilog="Exit codes: 0 done; 2 wrong usage; 10-17 the request; 20 the package; 1, 30-36 the farm; 130 stopped.",
+    epilog="Exit codes: 0 done; 2 wrong usage; 10-17 the request; 20 the package; 1, 30-37 the farm; 130 stopped.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -43,6 +57,7 @@ def _root() -> None:
     """Builds, tests, signs and publishes security updates on every architecture."""
 
 
+app.command()(demo.demo)
 app.command()(farm.up)
 app.command()(farm.down)
 app.command()(farm.status)
@@ -54,6 +69,7 @@ app.command()(watch.watch)
 app.command()(log.log)
 app.command()(approve.approve)
 app.command()(fetch.fetch)
+app.command()(compare.compare)
 app.command()(update.retry)
 app.command()(update.cancel)
 app.command()(update.withdraw)

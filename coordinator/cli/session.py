@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from coordinator import config
-from coordinator.approving import clearsign
 from coordinator.cli.plain import cell
 from coordinator.client import Client, connect
 from coordinator.config import Settings
 from coordinator.errors import FarmDown, NotAllowed
+from coordinator.gpg import clearsign
 
 #: How wide tables are where nobody looks at them on a screen.
 _WIDTH = 160

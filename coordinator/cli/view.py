@@ -204,7 +204,8 @@ def suites(known: Sequence[Suite]) -> Table:
 
 
 def _and_left_out(job: Job) -> str:
-    left_out = job.report.left_out if job.report else ()
+    # What was wrong with each index is in the job's log and in --json.
+    left_out = [said.partition(":")[0] for said in job.report.left_out] if job.report else []
     return f"{job.reason} (without {', '.join(left_out)})".strip() if left_out else job.reason
 
 

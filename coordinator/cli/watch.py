@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`patchfarm watch`: follows an update until it gets somewhere; a display on a terminal, a line a change elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,6 +16,7 @@ from coordinator.cli import view
 from coordinator.cli.patience import patiently
 from coordinator.cli.plain import cell
 from coordinator.cli.session import Number, Session, session
+from coordinator.cli.spans import Span, spans
 from coordinator.errors import BadSource, Blame, IllegalMove, PackageFailed, PatchfarmError, SignerRefused, UploadFailed
 from coordinator.model import ENDED, Job, JobState, Update, UpdateState
 from workers.wire.order import JobKind
@@ -36,10 +37,20 @@ def watch(context: typer.Context, number: Number, until: Until = UpdateState.PUB
     follow(session(context), number, until)
 
 
-def follow(here: Session, number: int, until: UpdateState, aside: bool = False) -> Update:
-    """Show the update until it is there, on stderr if `aside`; raises what says why it will not get there."""
+def follow(
+    here: Session,
+    number: int,
+    until: UpdateState,
+    aside: bool = False,
+    meanwhile: Callable[[Update], None] = lambda _update: None,
+) -> Update:
+    """Show the update until it is there, on stderr if `aside`; raises what says why it will not get there.
+
+    `meanwhile` is called with every look at it.
+    """
     console = here.err if aside else here.out
-    shown = (_live if console.is_terminal else _lines)(here, console, number, until)
+    states = _states(here, number, until, meanwhile)
+    shown = (_live if console.is_terminal else _lines)(here, console, states)
     if not reached(shown.state, until):
         raise why_not(shown, until)
     return shown
@@ -88,29 +99,31 @@ def _advice(update: Update) -> str:
     )
 
 
-def _states(here: Session, number: int, until: UpdateState) -> Iterator[Update]:
+def _states(here: Session, number: int, until: UpdateState, meanwhile: Callable[[Update], None]) -> Iterator[Update]:
     """The update again and again, until it has ended or is where it should be."""
     while True:
         update = patiently(here, here.farm.update, number)
         yield update
         if update.state in ENDED or reached(update.state, until):
             return
+        meanwhile(update)
         here.sleep(_EVERY)
 
 
-def _live(here: Session, console: Console, number: int, until: UpdateState) -> Update:
+def _live(here: Session, console: Console, states: Iterator[Update]) -> Update:
     with ExitStack() as stack:
         live: Live | None = None
-        for update in _states(here, number, until):
+        for update in states:
+            history = patiently(here, here.farm.history, update.id)
             if live is None:
                 live = stack.enter_context(Live(console=console, auto_refresh=False))
-            live.update(display(update, datetime.now(UTC)), refresh=True)
+            live.update(display(update, spans(history), datetime.now(UTC)), refresh=True)
     return update
 
 
-def _lines(here: Session, console: Console, number: int, until: UpdateState) -> Update:
+def _lines(_here: Session, console: Console, states: Iterator[Update]) -> Update:
     before: dict[str, str] = {}
-    for update in _states(here, number, until):
+    for update in states:
         now = facts(update)
         for name, said in now.items():
             if before.get(name) != said:
@@ -148,8 +161,8 @@ def steps(update: Update) -> dict[str, str]:
     return said
 
 
-def display(update: Update, now: datetime) -> Group:
-    """The update as a terminal shows it while it changes."""
+def display(update: Update, took: Mapping[str, Span], now: datetime) -> Group:
+    """The update as a terminal shows it while it changes: a line for each architecture and stage."""
     source = update.source
     head = cell(f"update {update.id}  {source.name} {source.version}  {update.suite}  ", "bold")
     rows = Table.grid(padding=(0, 2))
@@ -164,7 +177,8 @@ def display(update: Update, now: datetime) -> Group:
             cell(job.reason),
         )
     for name, said in steps(update).items():
-        rows.add_row(cell(name), cell(""), cell(said))
+        time = view.duration(took[name].length(now)) if name in took else ""
+        rows.add_row(cell(name), cell(""), cell(said), cell(time))
     last = cell(update.reason)
     if update.state == UpdateState.AWAITING_APPROVAL:
         last = cell(f"next: `patchfarm approve {update.id}`", "dim")

@@ -4,8 +4,8 @@
 It starts what the other packages are; it makes no decision about an update and never opens the signer's keys.
 """
 
-from coordinator.embedded.farm import down, running, status, stay, up
+from coordinator.embedded.farm import down, forget, offered, running, status, stay, up
 from coordinator.embedded.preparation import prepare
 from coordinator.embedded.supervisor import ServiceRow, ServiceState
 
-__all__ = ["ServiceRow", "ServiceState", "down", "prepare", "running", "status", "stay", "up"]
+__all__ = ["ServiceRow", "ServiceState", "down", "forget", "offered", "prepare", "running", "status", "stay", "up"]

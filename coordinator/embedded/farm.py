@@ -7,20 +7,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from coordinator import client
+from coordinator import app, client
 from coordinator.config import Home, Settings
 from coordinator.embedded import machine, preparation, services, supervisor
 from coordinator.embedded.supervisor import ServiceRow, ServiceState, Supervisor
 from coordinator.errors import FarmDown, PatchfarmError
+from coordinator.target import sshd
+from coordinator.target.reprepro import Layout, Repository
+from workers.wire.arch import Arch
 
-#: The folder that the packages `coordinator` and `workers` are in.
-CODE = Path(__file__).parents[2]
 #: How long the services may take to answer after a start, in seconds.
 START_SECONDS = 90
 #: How long they may take to stop: the longest of them and some.
@@ -30,14 +31,17 @@ _TRIES = 3
 _PAUSE = 0.1
 
 
-def up(home: Home) -> Settings:
-    """Prepare and start the farm, and wait until it can work. Nothing happens to one that is up already."""
+def up(home: Home, arches: Sequence[Arch] = ()) -> Settings:
+    """Prepare and start the farm, and wait until it can work. Nothing happens to one that is up already.
+
+    Its worker offers `arches`, those of the settings where none are named, or what runs natively here.
+    """
     settings = preparation.prepare(home)
     with _alone(home):
         begun = datetime.now(UTC)
         fresh = not running(home)
         if fresh:
-            _start(home, settings)
+            _start(home, settings, arches or settings.arches or machine.native())
         _wait_until_ready(home, settings, begun if fresh else None)
     return settings
 
@@ -81,20 +85,38 @@ def status(home: Home) -> list[ServiceRow]:
     return control.services() if running(home) else []
 
 
+def offered(home: Home) -> frozenset[Arch]:
+    """The architectures that the worker of a farm that is up was started for."""
+    settings = preparation.prepare(home)
+    known = client.connect(settings.url, preparation.token(home, "me.token")).workers()
+    return frozenset(arch for worker in known if worker.name == machine.worker_name() for arch in worker.tiers)
+
+
+def forget(settings: Settings, suite: str, source: str) -> bool:
+    """Take a source and its packages out of the farm's own archive; answers whether they were in it."""
+    if preparation.own_target(settings) is None:
+        return False
+    if not app.destinations(settings)(preparation.OWN).target.versions(suite, source):
+        return False
+    Repository(Layout(settings.paths.target)).remove(suite, source)
+    return True
+
+
 def _control(home: Home) -> Supervisor:
     return Supervisor(services.control_socket(preparation.sockets(home)))
 
 
-def _start(home: Home, settings: Settings) -> None:
+def _start(home: Home, settings: Settings, arches: Sequence[Arch]) -> None:
     machine.engine()
+    preparation.grant_tokens(home, settings)
     sockets = preparation.sockets(home)
-    programs = services.programs(_site(home, settings, sockets))
+    programs = services.programs(_site(home, settings, arches, sockets))
     path = home.run / "supervisord.conf"
-    preparation.write(path, services.configuration(programs, home, sockets, CODE, getpass.getuser()))
+    preparation.write(path, services.configuration(programs, home, sockets, preparation.CODE, getpass.getuser()))
     supervisor.start(path, supervisor.clean_environment())
 
 
-def _site(home: Home, settings: Settings, sockets: Path) -> services.Site:
+def _site(home: Home, settings: Settings, arches: Sequence[Arch], sockets: Path) -> services.Site:
     given = {name: value for name, value in os.environ.items() if name.startswith("PATCHFARM_")}
     return services.Site(
         home=home,
@@ -106,11 +128,20 @@ def _site(home: Home, settings: Settings, sockets: Path) -> services.Site:
         broker=settings.broker or f"redis+socket://{services.redis_socket(sockets)}?virtual_host=0",
         own_redis=not settings.broker,
         worker=machine.worker_name(),
-        arches=tuple(str(arch) for arch in machine.tiers()),
+        arches=tuple(arches),
         slots=settings.slots,
         settings={name: value for name, value in given.items() if name != "PATCHFARM_TOKEN_FILE"},
-        target=(),
+        target=_target(home, settings),
     )
+
+
+def _target(home: Home, settings: Settings) -> tuple[services.Program, ...]:
+    if preparation.own_target(settings) is None:
+        return ()
+    sshd.privileges()
+    door = sshd.command(machine.needed("openssh-server", "sshd"), home.target)
+    archive = (sys.executable, "-m", "coordinator.target", str(home.target))
+    return services.Program("sshd", door, 40), services.Program("archive", archive, 40)
 
 
 def _wait_until_ready(home: Home, settings: Settings, since: datetime | None) -> None:

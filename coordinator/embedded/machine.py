@@ -4,6 +4,7 @@
 import platform
 import shutil
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import docker
@@ -41,6 +42,11 @@ def tiers(machine: str = "", binfmt: Path = BINFMT) -> dict[Arch, Tier]:
     }
 
 
+def native() -> tuple[Arch, ...]:
+    """Those that need no emulation."""
+    return tuple(arch for arch, tier in tiers().items() if tier == Tier.NATIVE)
+
+
 def engine() -> str:
     """The version of the container engine. Raises EngineMissing."""
     try:
@@ -64,12 +70,13 @@ def worker_name() -> str:
     )
 
 
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of the loopback that nobody listens on now."""
+    with ExitStack() as open_together:
+        probes = [open_together.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _fixed(entry: Path) -> bool:

@@ -9,17 +9,28 @@ import getpass
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.config import Home, Settings
+from coordinator import app
+from coordinator.config import Home, Settings, TargetSettings
 from coordinator.embedded import machine
 from coordinator.errors import DiskFull, PatchfarmError
-from coordinator.model import Role
+from coordinator.model import Role, sha256_of
+from coordinator.recipe import Recipes
+from coordinator.target import sshd
+from coordinator.target.reprepro import Layout, Repository
 
 #: Debian's own certificates, of the package debian-archive-keyring.
 ARCHIVE_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: The folder that the packages `coordinator` and `workers` are in.
+CODE = Path(__file__).parents[2]
+#: The name of the farm's own archive, which the shipped recipes publish to, and the key it is uploaded to with.
+OWN = "archive"
+_IDENTITY = "secrets/upload"
 #: The longest path of a folder that sockets may be in: a unix socket's own may have 107 bytes (unix(7)), and
 #: supervisord adds its process id to the name while it begins.
 _LONGEST = 80
@@ -49,7 +60,10 @@ def prepare(home: Home) -> Settings:
     if not home.settings.exists():
         write(home.settings, first_settings())
     archive_keyring(home)
-    return Settings(home=home.root)  # type: ignore[call-arg]  # the other sources fill it
+    settings = Settings(home=home.root)  # type: ignore[call-arg]  # the other sources fill it
+    if own_target(settings) is not None:
+        target(home, settings)
+    return settings
 
 
 def folders(home: Home) -> None:
@@ -65,14 +79,53 @@ def folders(home: Home) -> None:
 
 
 def first_settings() -> str:
-    """What has to be chosen once: a name that marks this farm's containers, and a port that is free."""
-    listen = f"127.0.0.1:{machine.free_port()}"
+    """What has to be chosen once: a name that marks this farm's containers, ports that are free, its own archive."""
+    web, sshd = machine.free_ports(2)
     return (
         "# What was chosen when this farm first started; coordinator/defaults.toml explains every setting.\n"
         f'farm = "f{secrets.token_hex(3)}"\n'
-        f'listen = "{listen}"\n'
-        f'url = "http://{listen}"\n'
+        f'listen = "127.0.0.1:{web}"\n'
+        f'url = "http://127.0.0.1:{web}"\n'
+        "\n"
+        "# The archive that this farm has itself.\n"
+        f"[targets.{OWN}]\n"
+        'host = "127.0.0.1"\n'
+        f"port = {sshd}\n"
+        f'user = "{getpass.getuser()}"\n'
+        'incoming = "incoming"\n'
+        f'identity = "{_IDENTITY}"\n'
+        'known_hosts = "target/known_hosts"\n'
+        f'url = "http://127.0.0.1:{web}/repository"\n'
+        'keyring = "target/archive.asc"\n'
     )
+
+
+def own_target(settings: Settings) -> TargetSettings | None:
+    """The archive that the farm has itself; nothing where farm.toml names another."""
+    found = settings.targets.get(OWN)
+    return found if found is not None and str(found.identity) == _IDENTITY else None
+
+
+def target(home: Home, settings: Settings) -> None:
+    """The farm's own archive, which takes uploads by the farm's own release key; quick where nothing has changed."""
+    recipes = Recipes(settings.recipes)
+    suites = [suite for suite in recipes.suites() if recipes.of_suite(suite)[0].publish.target == OWN]
+    Repository(Layout(home.target)).prepare(suites, _release_certificate(home))
+    sshd.prepare(home.target, home.root / _IDENTITY, home.target / "known_hosts", settings.targets[OWN].port)
+
+
+def _release_certificate(home: Home) -> bytes:
+    """The signer's public certificate. The signer is asked, as a process of its own: its folder is not opened here."""
+    kept = home.target / "release.asc"
+    if not kept.exists():
+        command = [sys.executable, "-m", "coordinator.signer", "--prepare"]
+        environment = {**os.environ, "PATCHFARM_SIGNER_HOME": str(home.signer), "PYTHONPATH": str(CODE)}
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise PatchfarmError(f"the signer could not make its key: {' '.join(said)}")
+        write(kept, done.stdout)
+    return kept.read_bytes()
 
 
 def token(home: Home, name: str) -> str:
@@ -81,6 +134,14 @@ def token(home: Home, name: str) -> str:
     if not path.exists():
         write(path, secrets.token_urlsafe(32) + "\n")
     return path.read_text().strip()
+
+
+def grant_tokens(home: Home, settings: Settings) -> None:
+    """Make every token that is not there yet, and let the farm's database know them all."""
+    store = app.store(settings)
+    for each in tokens():
+        store.grant(each.name, each.role, sha256_of(token(home, each.file)))
+    store.close()
 
 
 def archive_keyring(home: Home) -> None:

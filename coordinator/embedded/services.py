@@ -11,6 +11,7 @@ from pathlib import Path
 
 from coordinator.config import Home
 from coordinator.errors import BadRequest
+from workers.wire.arch import Arch
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Site:
     own_redis: bool
     broker: str
     worker: str
-    arches: tuple[str, ...]
+    arches: tuple[Arch, ...]
     slots: int
     settings: Mapping[str, str]
     target: tuple[Program, ...]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wakes the engine when there is something in the outbox, so that it need not poll fast. Losing a poke costs a second."""
+"""Wakes the engine when something is in the outbox, so that it need not poll fast. Losing a poke costs a second."""
 
 import time
 

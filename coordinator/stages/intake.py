@@ -102,11 +102,13 @@ def check_files(declared: Sequence[File], offered: Sequence[File]) -> None:
             raise BadSource(f"{file.name} has the sha256 {other.sha256}, {file.sha256} was declared")
 
 
-def refuse_unless_newer(source: str, version: str, published: Sequence[str]) -> None:
-    """Raises NotNewer where any published version is not older (Debian Policy 5.6.12 has the order)."""
-    newest = max(published, key=Version, default=None)
+def refuse_unless_newer(
+    source: str, version: str, others: Sequence[str], where: str = "the archive has already"
+) -> None:
+    """Raises NotNewer where any of the other versions is not older (Debian Policy 5.6.12 has the order)."""
+    newest = max(others, key=Version, default=None)
     if newest is not None and Version(version) <= Version(newest):
-        raise NotNewer(f"{source} {version} is not newer than {newest}, which the archive has already")
+        raise NotNewer(f"{source} {version} is not newer than {newest}, which {where}")
 
 
 def _source(signed: bytes, dsc: File, origin: Origin, signed_by: str) -> Source:

@@ -2,7 +2,7 @@
 """Test: what a tester is told, and what autopkgtest's exit code and summary mean.
 
 An architecture's tests start when its build is done; an update leaves testing when all have ended. A skipped test is
-skipped, never failed and never passed. Exit codes and summary lines: autopkgtest(1), "EXIT STATUS" and "--summary-file".
+skipped, never failed and never passed. Exit codes and summary lines: autopkgtest(1), "EXIT STATUS", "--summary-file".
 """
 
 import re
@@ -18,7 +18,9 @@ from workers.wire.report import Outcome, Report
 #: The file that autopkgtest writes and the recipe collects.
 SUMMARY = "summary"
 
-_LINE = re.compile(r"^(\S+)\s+(PASS|FAIL|FLAKY|SKIP)\b\s*(.*)$")
+#: A result of no test in particular stands under autopkgtest's own name for the package as a whole.
+_WHOLE = "*"
+_LINE = re.compile(r"^(?:(\S+)\s+)?(PASS|FAIL|FLAKY|SKIP)(?:\s+(.*))?$")
 _BROKEN = frozenset({16, 20})
 _NO_TESTS = 8
 
@@ -53,9 +55,9 @@ def judge(report: Report, summary: str | None) -> Judgement:
 
 
 def parse_summary(text: str) -> tuple[TestResult, ...]:
-    """Autopkgtest's summary, a result a line; the line `* SKIP no tests in this package` is one too."""
-    found = (_LINE.match(line) for line in text.splitlines())
-    return tuple(TestResult(match[1], Verdict(match[2].lower()), match[3]) for match in found if match)
+    """Autopkgtest's summary, a result a line; `* SKIP no tests in this package` is one too, `badpkg: …` is none."""
+    found = (_LINE.fullmatch(line.rstrip()) for line in text.splitlines())
+    return tuple(TestResult(match[1] or _WHOLE, Verdict(match[2].lower()), match[3] or "") for match in found if match)
 
 
 def _finished(report: Report, tests: tuple[TestResult, ...]) -> Judgement:
@@ -63,7 +65,7 @@ def _finished(report: Report, tests: tuple[TestResult, ...]) -> Judgement:
     failed = [test.name for test in tests if test.verdict == Verdict.FAIL]
     if code in _BROKEN:
         return Judgement(None, f"autopkgtest ended with exit code {code}: the testbed failed")
-    if code == _NO_TESTS:
+    if code == _NO_TESTS and not failed:
         return Judgement(JobState.SUCCEEDED, "no test ran that says anything", tests)
     if code not in (0, 2):
         names = ", ".join(failed) or "the package's tests cannot be run"
@@ -71,5 +73,5 @@ def _finished(report: Report, tests: tuple[TestResult, ...]) -> Judgement:
     if failed or not tests:
         what = f"{', '.join(failed)} failed" if failed else "autopkgtest left no summary"
         return Judgement(JobState.FAILED, f"{what}, though its exit code is {code}", tests)
-    passed = sum(test.verdict == Verdict.PASS for test in tests)
-    return Judgement(JobState.SUCCEEDED, "" if passed else "every test was skipped", tests)
+    passed = any(test.verdict == Verdict.PASS for test in tests)
+    return Judgement(JobState.SUCCEEDED, "" if passed else "no test passed: all were skipped or flaky", tests)

@@ -22,7 +22,7 @@ BREACHES = {
     "Layers": ("coordinator/model.py", "import coordinator.engine"),
     "Stages": ("coordinator/stages/build.py", "import coordinator.stages.test"),
     "A worker": ("workers/agent.py", "import coordinator.errors"),
-    "The coordinator": ("coordinator/engine.py", "import workers.agent"),
+    "The coordinator": ("coordinator/engine/__init__.py", "import workers.agent"),
     "Nobody": ("coordinator/service.py", "import coordinator.signer"),
     "The signer": ("coordinator/signer/__init__.py", "import coordinator.store"),
     "Decisions": ("coordinator/stages/plan.py", "import sqlalchemy"),

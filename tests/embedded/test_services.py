@@ -9,6 +9,7 @@ from supervisor.options import ServerOptions
 from coordinator.config import Home
 from coordinator.embedded.services import Program, Site, configuration, programs
 from coordinator.errors import BadRequest
+from workers.wire.arch import Arch
 
 SITE = Site(
     home=Home(Path("/srv/farm")),
@@ -20,7 +21,7 @@ SITE = Site(
     own_redis=True,
     broker="redis+socket:///srv/farm/run/redis.sock?virtual_host=0",
     worker="here",
-    arches=("amd64", "arm64"),
+    arches=(Arch.AMD64, Arch.ARM64),
     slots=2,
     settings={"PATCHFARM_DATABASE": "postgresql://farm:secret@db.example/farm"},
     target=(Program("target", ("daemon",), 40),),

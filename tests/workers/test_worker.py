@@ -26,7 +26,7 @@ def test_a_build_reports_its_steps_its_files_and_the_image_it_ran_in(tmp_path: P
     bench = Bench(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb", "tree/not.deb": b""}))
     report = bench.work()
     assert (report.outcome, report.reason) == (Outcome.FINISHED, "")
-    assert [step.name for step in report.steps] == ["depends", "compile"]
+    assert [step.name for step in report.steps] == ["base image", "depends", "compile"]
     assert [(file.name, bench.farm.blobs[file.sha256]) for file in report.artifacts] == [("a_1_amd64.deb", b"deb")]
     assert (report.image, report.tier, report.worker) == ("sha256:base", Tier.NATIVE, "w1")
 

@@ -5,9 +5,9 @@ A container never gets the engine's socket, a device, a folder of the host, or a
 """
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
@@ -199,21 +199,17 @@ class _Pump:
     def __init__(self, printed: Iterator[tuple[int, bytes]], sink: Callable[[bytes], None]) -> None:
         self._printed = printed
         self._sink = sink
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._carry, daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._end = self._thread.submit(self._carry)
+        self._thread.shutdown(wait=False)
 
     def _carry(self) -> None:
-        try:
-            for _, piece in self._printed:
-                self._sink(piece)
-        except Exception as error:  # noqa: BLE001  # a thread's edge: `finish` raises it where somebody can see it
-            self._error = error
+        for _, piece in self._printed:
+            self._sink(piece)
 
     def finish(self) -> None:
         """Wait for the rest, which ends with the container; raises what went wrong."""
-        self._thread.join(60)
-        if self._thread.is_alive():
-            raise SandboxError("the container engine keeps the log open after the container's end")
-        if self._error is not None:
-            raise self._error
+        try:
+            self._end.result(60)
+        except TimeoutError as error:
+            raise SandboxError("the container engine keeps the log open after the container's end") from error

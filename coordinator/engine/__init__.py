@@ -7,13 +7,16 @@ may be carried out twice, so none may do harm the second time.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
 from typing import assert_never
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from coordinator.errors import BadSource, IllegalMove, PatchfarmError, StaleUpdate
+from coordinator.errors import BadSource, Blame, BrokerDown, Fenced, IllegalMove, PatchfarmError, StaleUpdate
 from coordinator.model import Update, UpdateState
 from coordinator.pipeline import (
     Confirm,
@@ -33,10 +36,14 @@ from coordinator.recipe import Recipe, parse
 from coordinator.stages import plan, publish
 from coordinator.work import host_of
 
+_LOG = logging.getLogger(__name__)
+
 #: How long an instruction that failed waits before it is tried again, by the number of tries: 1, 2, 4 … 60 seconds.
 _LONGEST_WAIT = 60
 #: An upload that failed this often is given up until a person retries it.
 _UPLOAD_TRIES = 5
+#: A worker that gave no sign of life for longer than eight of its own intervals is not planned with.
+_ALIVE = timedelta(seconds=120)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +80,8 @@ class Engine:
         self._clock = clock
         self._destinations = destinations
         self._timing = timing
+        #: The bells of `ring_again` and when they were rung; what is forgotten with the process is rung once more.
+        self._rung: dict[tuple[int, Ring], datetime] = {}
 
     @retry(
         retry=retry_if_exception_type(StaleUpdate),
@@ -106,16 +115,26 @@ class Engine:
         now = self._clock.now()
         for job, attempt in self._store.lapsed(now):
             lost = JobLost(now, job.kind, job.arch, attempt, "the worker gave no sign of life until its lease ended")
-            try:
-                self.handle(job.update, lambda _update, lost=lost: lost)  # type: ignore[misc]
-            except (PatchfarmError, IllegalMove):
-                continue  # it was renewed, reported or withdrawn in the meantime
+            # One that was reported or withdrawn in the meantime needs nothing.
+            with suppress(Fenced, IllegalMove):
+                self.handle(job.update, partial(_happened, lost))
 
     def ring_again(self) -> None:
-        """Bells that nobody answered may have been lost with the broker."""
+        """Bells that nobody answered may have been lost with the broker. While it is down there is no use in it."""
         now = self._clock.now()
-        for update, bell in self._store.unanswered(now - timedelta(seconds=self._timing.ring_again)):
-            self._ring(self._store.load(update), bell)
+        patience = timedelta(seconds=self._timing.ring_again)
+        waiting = self._store.unanswered(now - patience)
+        self._rung = {key: at for key, at in self._rung.items() if key in waiting and at > now - patience}
+        for update, bell in waiting:
+            if (update, bell) in self._rung:
+                continue
+            try:
+                self._ring(self._store.load(update), bell)
+            except BrokerDown:
+                return
+            except PatchfarmError as error:
+                _LOG.warning("action=ring-failed update=%s instruction=%s: %s", update, bell, error.message)
+            self._rung[update, bell] = now
 
     def carry_out(self, due: Due) -> None:
         """One instruction of the outbox; one that fails by the farm's doing is put off."""
@@ -123,13 +142,20 @@ class Engine:
             update = self._store.load(due.update)
             again = self._follow(update, due)
         except PatchfarmError as error:
-            wait = min(2**due.tries, _LONGEST_WAIT)
-            self._store.postpone(due, self._clock.now() + timedelta(seconds=wait), error.message)
+            self._put_off(due, error.message)
+            return
+        except Exception as error:  # noqa: BLE001  # the outbox's edge: one instruction must not hold up the others
+            _LOG.exception("action=instruction-failed update=%s instruction=%s", due.update, due.instruction)
+            self._put_off(due, f"{type(error).__name__}: {error}")
             return
         if again is None:
             self._store.done(due)
         else:
             self._store.postpone(due, self._clock.now() + again, "not yet")
+
+    def _put_off(self, due: Due, why: str) -> None:
+        wait = min(2 ** min(due.tries, _LONGEST_WAIT), _LONGEST_WAIT)
+        self._store.postpone(due, self._clock.now() + timedelta(seconds=wait), why)
 
     def _follow(self, update: Update, due: Due) -> timedelta | None:
         """Carry it out; None when it is done, or after which time to look again."""
@@ -149,7 +175,8 @@ class Engine:
     def _plan(self, update: Update) -> timedelta | None:
         if update.state != UpdateState.RECEIVED:
             return None
-        workers = self._store.workers()
+        since = self._clock.now() - _ALIVE
+        workers = [worker for worker in self._store.workers() if worker.last_seen_at >= since]
         if not workers:
             return timedelta(seconds=1)
         offered = {arch for worker in workers for arch in worker.tiers}
@@ -157,10 +184,10 @@ class Engine:
             chosen = plan.plan(update.source, self.recipe_of(update), offered)
         except BadSource as refusal:
             refused = Refused(self._clock.now(), refusal.message, refusal.blame)
-            self.handle(update.id, lambda _update: refused)
+            self.handle(update.id, partial(_happened, refused))
             return None
         planned = Planned(self._clock.now(), chosen.jobs, chosen.left_out)
-        self.handle(update.id, lambda _update: planned)
+        self.handle(update.id, partial(_happened, planned))
         return None
 
     def _ring(self, update: Update, bell: Ring) -> None:
@@ -171,20 +198,19 @@ class Engine:
     def _upload(self, update: Update, due: Due) -> timedelta | None:
         if update.state != UpdateState.PUBLISHING or update.uploaded_at is not None:
             return None
-        destination = self._destinations(self.recipe_of(update).publish.target)
-        publish.check(update)
-        files = [(file, self._blobs.path(file.sha256)) for file in publish.in_order(update.signed)]
         try:
-            for _name in destination.uploader.upload(files):
+            files = [(file, self._blobs.path(file.sha256)) for file in publish.in_order(update)]
+            uploader = self._destinations(self.recipe_of(update).publish.target).uploader
+            for _name in uploader.upload(files):
                 pass
         except PatchfarmError as error:
-            if due.tries + 1 < _UPLOAD_TRIES:
+            if due.tries + 1 < _UPLOAD_TRIES and error.blame == Blame.FARM:
                 raise
             refused = Refused(self._clock.now(), error.message, error.blame)
-            self.handle(update.id, lambda _update: refused)
+            self.handle(update.id, partial(_happened, refused))
             return None
         uploaded = Uploaded(self._clock.now())
-        self.handle(update.id, lambda _update: uploaded)
+        self.handle(update.id, partial(_happened, uploaded))
         return None
 
     def _confirm(self, update: Update) -> timedelta | None:
@@ -194,17 +220,21 @@ class Engine:
         destination = self._destinations(self.recipe_of(update).publish.target)
         versions = destination.target.versions(update.suite, update.source.name)
         if update.source.version in versions:
-            self.handle(update.id, lambda _update: Published(now))
+            self.handle(update.id, partial(_happened, Published(now)))
             return None
         if now - update.uploaded_at > timedelta(seconds=self._timing.confirm):
             reason = f"the target did not show {update.source.version} within {self._timing.confirm} s of the upload"
-            self.handle(update.id, lambda _update: Refused(now, reason, PatchfarmError.blame))
+            self.handle(update.id, partial(_happened, Refused(now, reason, Blame.FARM)))
             return None
         return timedelta(seconds=1)
 
     def _story(self, update: int) -> str:
         recent = self._store.history(update)[-5:]
         return "So far: " + "; ".join(f"{entry.event} {entry.detail}".strip() for entry in recent)
+
+
+def _happened(event: Event, _update: Update) -> Event:
+    return event
 
 
 def describe(event: Event) -> str:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes source packages in: brings intake what it judges by, and makes an update of what it accepts.
+
+Nothing of a source is unpacked here, and of its files only the .dsc and the .changes are read.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator import dsc
+from coordinator.errors import BadRecipe, BadSource, UnknownName
+from coordinator.model import ENDED, File, Source, Update, UpdateState, Urgency
+from coordinator.ports import Archive, Blobs, Clock, SourceEntry, Store, Target, Verifier
+from coordinator.recipe import Recipe, Recipes
+from coordinator.stages import intake
+from workers.wire.order import Index
+
+_OPEN = tuple(state for state in UpdateState if state not in ENDED)
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What intake needs of the farm. `keyrings` is the folder of the keyrings that recipes name."""
+
+    store: Store
+    blobs: Blobs
+    clock: Clock
+    verifier: Verifier
+    archive: Archive
+    recipes: Recipes
+    keyrings: Path
+    targets: Callable[[str], Target]
+    index: Callable[[str], Index]
+
+    def uploaded(self, submitter: str, suite: str, files: Sequence[File], urgency: Urgency | None) -> Update:
+        """An update of files in the blobs that a person signed. Raises BadSource, NotNewer, UnknownName."""
+        rules, text = self.recipes.of_suite(suite)
+        offered = intake.sort_out(files)
+        for file in files:
+            self._check_is_here(file)
+        keyrings = [self._keyring(name) for name in rules.source.keyrings]
+        source = intake.uploaded(self.verifier.clearsigned(self._read(offered.dsc), keyrings), offered)
+        asked = None
+        if offered.changes is not None:
+            signature = self.verifier.clearsigned(self._read(offered.changes), keyrings)
+            asked = intake.read_changes(signature, offered, source, [suite])
+        return self._accept(submitter, source, rules, text, urgency or asked or rules.urgency)
+
+    def from_archive(self, submitter: str, suite: str, name: str, version: str | None) -> Update:
+        """An update of a source that the first of the recipe's archive suites with it has; the newest unless said."""
+        rules, text = self.recipes.of_suite(suite)
+        keyring = self._keyring(rules.source.archive_keyring)
+        index, entry = self._find(rules, keyring, name, version)
+        for file in entry.files:
+            self._bring(index, f"{entry.directory}/{file.name}", file)
+        source = intake.from_archive(self._read(entry.files[0]), entry)
+        return self._accept(submitter, source, rules, text, rules.urgency)
+
+    def _find(self, rules: Recipe, keyring: Path, name: str, version: str | None) -> tuple[Index, SourceEntry]:
+        looked_in = rules.source.from_archive
+        for suite in looked_in:
+            index = self.index(suite)
+            for entry in self.archive.sources(index, keyring, name):
+                if version in (None, entry.version):
+                    return index, entry
+        wanted = name if version is None else f"{name} {version}"
+        raise UnknownName(
+            f"there is no source {wanted[:200]!r} in {', '.join(looked_in)}",
+            "Name a source package, not a binary one; `apt-cache showsrc` finds it.",
+        )
+
+    def _accept(self, submitter: str, source: Source, rules: Recipe, text: str, urgency: Urgency) -> Update:
+        published = self.targets(rules.publish.target).versions(rules.suite, source.name)
+        intake.refuse_unless_newer(source.name, source.version, published)
+        now = self.clock.now()
+        update = Update(
+            id=0,
+            revision=0,
+            state=UpdateState.RECEIVED,
+            source=source,
+            suite=rules.suite,
+            recipe=rules.name,
+            recipe_sha256=self.blobs.add(text.encode()),
+            urgency=urgency,
+            submitter=submitter,
+            approvals_needed=rules.approve.people,
+            created_at=now,
+            changed_at=now,
+        )
+        self.refuse_beside_newer(update)
+        return update
+
+    def refuse_beside_newer(self, update: Update) -> None:
+        """Raises NotNewer where another update of the source, and not an older one, is on its way to the suite."""
+        others = [
+            other.source.version
+            for other in self.store.updates(_OPEN, limit=1000)
+            if other.id != update.id and (other.suite, other.source.name) == (update.suite, update.source.name)
+        ]
+        intake.refuse_unless_newer(update.source.name, update.source.version, others, "is on its way already")
+
+    def _bring(self, index: Index, path: str, file: File) -> None:
+        """Download a file of the archive into the blobs, unless it is there."""
+        if self.blobs.has(file.sha256):
+            return
+        with tempfile.TemporaryFile() as stream:
+            self.archive.fetch(index, path, file, stream)
+            stream.seek(0)
+            self.blobs.put(file.sha256, file.size, stream)
+
+    def _check_is_here(self, file: File) -> None:
+        size = self.blobs.path(file.sha256).stat().st_size
+        if size != file.size:
+            raise BadSource(f"{file.name} has {size} bytes, {file.size} were declared")
+
+    def _read(self, file: File) -> bytes:
+        if file.size > dsc.MAX_BYTES:
+            raise BadSource(f"{file.name} has {file.size} bytes; {dsc.MAX_BYTES} is the most that is read")
+        return self.blobs.path(file.sha256).read_bytes()
+
+    def _keyring(self, name: str) -> Path:
+        """`<name>/`, `<name>.asc` or `<name>.pgp` in the folder of keyrings."""
+        possible = (self.keyrings / f"{name}{ending}" for ending in ("", ".asc", ".pgp"))
+        found = next((path for path in possible if path.exists()), None)
+        if found is None:
+            raise BadRecipe(f"the recipe's keyring {name!r} is not there", f"Put it into {self.keyrings}.")
+        return found

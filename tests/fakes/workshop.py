@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workers of a farm in memory: the real one, on a fake engine, which speaks to the coordinator without HTTP."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from coordinator.errors import Fenced as NotCurrent
+from coordinator.errors import PatchfarmError
+from coordinator.model import JobState, Update
+from coordinator.service import Coordinator
+from coordinator.work import no_epoch
+from tests.fakes.world import Ringing
+from workers.config import WorkerConfig
+from workers.errors import Fenced, Refused
+from workers.images import Base
+from workers.sandbox import Ended
+from workers.sandbox.fake import FakeImages, FakeSandbox, Play
+from workers.wire.arch import Arch, Tier
+from workers.wire.codec import decode, encode
+from workers.wire.order import Input, JobKey, JobKind, Order
+from workers.wire.report import Heartbeat, Offer, Report
+from workers.worker import Worker
+
+#: What the containers of a job do, by the name of the step.
+Script = Mapping[str, Play]
+
+
+class Wire:
+    """The port workers.transfer.Farm for one worker, in the process: the same words and noes as over HTTP."""
+
+    def __init__(self, farm: Coordinator, worker: str) -> None:
+        self._farm = farm
+        self._worker = worker
+
+    def sign_on(self, offer: Offer) -> None:
+        with _answers():
+            self._farm.sign_on(decode(Offer, encode(offer)))
+
+    def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
+        with _answers():
+            return decode(Order, encode(self._farm.claim(job, attempt, self._worker, tier)))
+
+    def renew(self, job: JobKey, attempt: int) -> Heartbeat:
+        with _answers():
+            return self._farm.renew(job, attempt, self._worker)
+
+    def log(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
+        with _answers():
+            held = self._farm.store.load(job.update).job(job.kind, job.arch)
+            if held is None or (held.attempt, held.state, held.worker) != (attempt, JobState.LEASED, self._worker):
+                raise NotCurrent("it belongs to somebody else")
+            return self._farm.logs.append(job, attempt, offset, data)
+
+    def report(self, report: Report) -> None:
+        with _answers():
+            self._farm.report(self._worker, decode(Report, encode(report)))
+
+    def fetch(self, wanted: Input, into: Path) -> None:
+        with _answers():
+            shutil.copyfile(self._farm.blobs.path(wanted.sha256), into)
+
+    def store(self, sha256: str, size: int, path: Path) -> None:
+        with _answers(), path.open("rb") as stream:
+            self._farm.blobs.put(sha256, size, stream)
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """The coordinator's errors as a worker gets to see them, by their HTTP status."""
+    try:
+        yield
+    except PatchfarmError as error:
+        if error.status == requests.codes.conflict:
+            raise Fenced(error.message) from error
+        if error.status < requests.codes.server_error:
+            raise Refused(error.message) from error
+        raise requests.HTTPError(error.message) from error
+
+
+class Workbench(FakeSandbox):
+    """A FakeSandbox on which something may happen elsewhere `meanwhile`, once, before the first step ends."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.meanwhile: Callable[[], object] | None = None
+
+    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[], bool]) -> Ended:
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+        return super().run(container, sink, stop)
+
+
+class Host:
+    """A worker on a machine of its own. `up` is whether it hears and is heard of; `dies` at its next claim."""
+
+    def __init__(
+        self, farm: Coordinator, name: str, archs: tuple[Arch, ...], home: Path, script: Callable[[JobKey], Script]
+    ) -> None:
+        home.mkdir(parents=True)
+        self.name = name
+        self.up = True
+        self.dies = False
+        self.bench = Workbench()
+        self.wire = Wire(farm, name)
+        self._script = script
+        tiers = dict.fromkeys(archs, Tier.NATIVE)
+        self._config = WorkerConfig("", "", name, home / "token", "farm", home, 1, tiers)
+        self._worker = Worker(self._config, self.wire, lambda: (self.bench, self._images), lambda: False)
+        self._images = FakeImages(Base("sha256:base"))
+
+    def sign_on(self) -> None:
+        self.wire.sign_on(self._config.offer)
+
+    def hears(self, message: Ringing) -> bool:
+        """Whether the message is for this worker, as far as Celery's queues tell."""
+        return self.up and message.host in self._config.tiers
+
+    def answer(self, message: Ringing) -> None:
+        """See the attempt through, or die with it."""
+        if self.dies:
+            self.wire.claim(message.job, message.attempt, self._config.tiers[message.host])
+            self.up = False
+            return
+        self.bench.plays = self._script(message.job)
+        self._worker.work(message.job, message.attempt, message.host)
+
+
+def ordinary(update: Update, job: JobKey, salt: str) -> Play:
+    """What the last step of a job does when all is well: a build's files, or autopkgtest's summary."""
+    if job.kind == JobKind.TEST:
+        return Play(b"autopkgtest\n", makes={"autopkgtest/summary": b"greets               PASS\n"})
+    source, version = update.source.name, no_epoch(update.source.version)
+    package = f"{source}-data" if job.arch == Arch.ALL else source
+    facts = f"Source: {source}\nVersion: {update.source.version}\nArchitecture: {job.arch}\n".encode()
+    made = {
+        f"{package}_{version}_{job.arch}.deb": facts + salt.encode(),
+        f"{source}_{version}_{job.arch}.buildinfo": b"Format: 1.0\n" + facts,
+        f"{source}_{version}_{job.arch}.changes": b"Format: 1.8\n" + facts,
+        f"{source}_{version}_source.changes": b"Format: 1.8\nArchitecture: source\n",
+    }
+    return Play(b"dpkg-buildpackage\n", makes=made)

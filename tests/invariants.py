@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be true of a farm whatever happens to it: at every save, and whenever nothing more happens by itself."""
+
+from collections.abc import Sequence
+
+from coordinator.events import Instruction, Ring
+from coordinator.model import Job, JobState, Update, UpdateState
+from coordinator.pipeline import Confirm, Plan, Upload
+from coordinator.store import chain
+from coordinator.work import SIGNED_INSIDE
+from tests.fakes.archive import MemoryTarget
+from tests.fakes.store import MemoryStore
+from tests.fakes.world import HandBell
+from tests.pipeline.test_invariants import check_state
+from workers.wire.order import JobKey
+
+S = UpdateState
+
+
+class WatchedStore(MemoryStore):
+    """A MemoryStore that lets nobody break a promise: attempts only grow, and each is leased once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leased: list[tuple[JobKey, int]] = []
+
+    def save(
+        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+    ) -> Update:
+        saved = super().save(before, after, event, detail, instructions)
+        for job in saved.jobs:
+            self._watch(saved, before.job(job.kind, job.arch), job)
+        check_state(saved)
+        return saved
+
+    def _watch(self, update: Update, old: Job | None, new: Job) -> None:
+        assert old is None or new.attempt in (old.attempt, old.attempt + 1), new
+        if new.state == JobState.LEASED and (old is None or old.state != JobState.LEASED):
+            assert (update.key(new), new.attempt) not in self.leased, f"{new} is leased twice"
+            self.leased.append((update.key(new), new.attempt))
+
+
+def check_rest(store: WatchedStore, bell: HandBell, target: MemoryTarget) -> None:
+    """Every history is whole, nobody is forgotten, and what is published is what people approved."""
+    for update in store.updates(limit=1000):
+        assert chain.first_break(update.id, store.history(update.id), update.revision) is None
+        check_not_forgotten(store, bell, update)
+        if update.state == S.PUBLISHED:
+            check_published(update, target)
+
+
+def check_not_forgotten(store: WatchedStore, bell: HandBell, update: Update) -> None:
+    """What goes on by itself has an instruction that waits for it, and every queued attempt was or will be rung."""
+    waiting = [row.due.instruction for row in store.outbox.values() if row.due.update == update.id and not row.done]
+    if update.state == S.RECEIVED:
+        assert Plan() in waiting
+    if update.state == S.PUBLISHING:
+        assert (Confirm() if update.uploaded_at else Upload()) in waiting
+    for job in update.jobs:
+        if job.state == JobState.QUEUED:
+            rung = bell.times(update.key(job), job.attempt)
+            assert rung or Ring(job.kind, job.arch, job.attempt) in waiting
+
+
+def check_published(update: Update, target: MemoryTarget) -> None:
+    """Enough people other than the submitter approved it, and every package that arrived is one that they did."""
+    people = {approval.person for approval in update.valid_approvals()}
+    assert update.submitter not in people
+    assert len(people) >= update.approvals_needed
+    approved = {*update.source.files, *update.built_files()}
+    for file in approved:
+        if not file.name.endswith(SIGNED_INSIDE):
+            assert target.files[file.name] == file
