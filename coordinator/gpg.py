@@ -49,7 +49,7 @@ def export(home: Path, fingerprint: str) -> bytes:
 
 def stop(home: Path) -> None:
     """End the agent that gpg started for that home; one with a passphrase in it forgets it."""
-    with _reachable(home) as short:
+    with reachable(home) as short:
         _run(["gpgconf", "--homedir", str(short), "--kill", "all"])
 
 
@@ -65,7 +65,7 @@ def _gpg(arguments: Sequence[str], home: Path | None, data: bytes = b"") -> byte
     # With --batch gpg asks nothing itself; its agent may still ask for a passphrase, which --no-tty would forbid.
     if home is None:
         return _run(["gpg", "--batch", *arguments], data)
-    with _reachable(home) as short:
+    with reachable(home) as short:
         return _run(["gpg", "--batch", "--homedir", str(short), *arguments], data)
 
 
@@ -95,7 +95,7 @@ def _last_line(said: bytes) -> str:
 
 
 @contextmanager
-def _reachable(home: Path) -> Iterator[Path]:
+def reachable(home: Path) -> Iterator[Path]:
     """A path for the home that is short enough for its agent's sockets: another name for it, while it is used."""
     home = home.absolute()
     if len(os.fsencode(home)) <= _LONGEST_HOME or _sockets_fit(home):

@@ -50,6 +50,7 @@ class Farm:
         self.people, self.keyrings = home / "people", home / "keyrings"
         self._write_keys()
         self.engine = self._engine()
+        self.reception = self._reception()
         self.coordinator = self._coordinator()
         self.signer = HandSigner(self.coordinator, _SIGNER)
         self.hosts: list[Host] = []
@@ -75,19 +76,20 @@ class Farm:
             timing=TIMING,
         )
 
-    def _coordinator(self) -> Coordinator:
-        verifier = SequoiaVerifier()
-        reception = Reception(
+    def _reception(self) -> Reception:
+        return Reception(
             store=self.store,
             blobs=self.blobs,
             clock=self.clock,
-            verifier=verifier,
+            verifier=SequoiaVerifier(),
             archive=self.archive,
             recipes=self.recipes,
             keyrings=self.keyrings,
             targets=lambda name: self.target,
             index=_index,
         )
+
+    def _coordinator(self) -> Coordinator:
         return Coordinator(
             Parts(
                 store=self.store,
@@ -96,8 +98,8 @@ class Farm:
                 clock=self.clock,
                 engine=self.engine,
                 recipes=self.recipes,
-                reception=reception,
-                verifier=verifier,
+                reception=self.reception,
+                verifier=SequoiaVerifier(),
                 people=Phonebook(self.people),
                 wake=self.wake,
                 indices=_indices,

@@ -24,6 +24,7 @@ SETTINGS = (
     'Acquire::Languages "none"',
     'Acquire::PDiffs "false"',
     'Acquire::Retries "3"',
+    'APT::Keep-Downloaded-Packages "false"',
 )
 _URL = re.compile(r"(https?|file|copy)://[^\s\[\]]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+/:~=-]*")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ from coordinator.cli.session import Session, session
 from coordinator.cli.spans import shares
 from coordinator.config import Settings
 from coordinator.embedded import machine
-from coordinator.errors import BadRequest
+from coordinator.errors import BadRequest, PackageFailed
 from coordinator.model import ENDED, Update, UpdateState
 from coordinator.openpgp import fingerprint, load_certs, user_id
 from workers.wire.arch import Arch
@@ -59,9 +58,17 @@ def demo(context: typer.Context, arch: Arches = None, source: SourceName = SOURC
     here.note(
         f"Update {update.id} is {source} {update.source.version} from the archive, verified; `patchfarm list` has it."
     )
-    keys = settings.paths.root / "demo" / "gnupg"
-    published = watch.follow(here, update.id, UpdateState.PUBLISHED, meanwhile=_approving(here, people, keys))
-    _tell(here, settings, published, intake)
+    _tell(here, settings, _published(here, update, _approving(here, settings, people)), intake)
+
+
+def _published(here: Session, update: Update, meanwhile: Callable[[Update], None]) -> Update:
+    """Watch it all the way; a package whose own tests fail gets one more chance, as a person would give it."""
+    try:
+        return watch.follow(here, update.id, UpdateState.PUBLISHED, meanwhile=meanwhile)
+    except PackageFailed as failed:
+        here.note(f"{failed.message}\nTests that measure time fail on a busy machine: trying once more.")
+        here.farm.retry(update.id)
+    return watch.follow(here, update.id, UpdateState.PUBLISHED, meanwhile=meanwhile)
 
 
 def _wanted(more: list[Arch]) -> tuple[Arch, ...]:
@@ -105,8 +112,9 @@ def _make_room(here: Session, settings: Settings, source: str) -> None:
         here.note(f"{source} of an earlier demo was taken out of the farm's own archive.")
 
 
-def _approving(here: Session, people: list[Person], keys: Path) -> Callable[[Update], None]:
+def _approving(here: Session, settings: Settings, people: list[Person]) -> Callable[[Update], None]:
     """Lets the made-up people approve as soon as they are waited for."""
+    keys = settings.paths.root / "demo" / "gnupg"
 
     def act(update: Update) -> None:
         if update.state == UpdateState.AWAITING_APPROVAL:

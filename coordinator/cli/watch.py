@@ -94,8 +94,8 @@ def _advice(update: Update) -> str:
         return PackageFailed.advice
     option = " --test" if bad.kind == JobKind.TEST else ""
     return (
-        f"`patchfarm log {update.id} {bad.arch}{option}` shows what it printed. "
-        "Submit a corrected source with a higher version."
+        f"`patchfarm log {update.id} {bad.arch}{option}` shows what it printed. Submit a corrected source with a "
+        f"higher version; or `patchfarm retry {update.id}`, if it was chance."
     )
 
 

@@ -244,4 +244,6 @@ def describe(event: Event) -> str:
         value = getattr(event, field.name)
         if isinstance(value, str | int) and value != "":
             shown.append(f"{field.name} {value}")
+        elif isinstance(value, tuple) and value and all(isinstance(item, str) for item in value):
+            shown.append(f"{field.name} {' '.join(value)}")
     return ", ".join(shown)

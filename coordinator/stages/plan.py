@@ -46,7 +46,10 @@ def plan(source: Source, recipe: Recipe, offered: Iterable[Arch]) -> JobPlan:
             *(Job(JobKind.BUILD, arch, JobState.QUEUED) for arch in builds),
             *(Job(JobKind.TEST, arch, JobState.WAITING) for arch in tested),
         ),
-        left_out=tuple(arch for arch in wanted if arch not in workers),
+        left_out=(
+            *(arch for arch in wanted if arch not in workers),
+            *((Arch.ALL,) if source.builds_all and not builds_all else ()),
+        ),
     )
 
 

@@ -69,7 +69,8 @@ class Repository:
         conf = layout.repository / "conf"
         changed = [
             _write(conf / "distributions", _distributions(suites, own)),
-            _write(conf / "uploaders", f"allow * by key {uploader}\n"),
+            # With + its subkeys may sign too, which reprepro knows by 16 digits alone; its keyring has no other's key.
+            _write(conf / "uploaders", f"allow * by key {uploader[-16:]}+\n"),
             _write(conf / "incoming", _incoming(layout, suites)),
         ]
         if any(changed):
@@ -89,10 +90,11 @@ class Repository:
 
     def _run(self, *command: str) -> None:
         argv = ["reprepro", "--silent", "--waitforlock", "60", "--basedir", str(self._layout.repository), *command]
-        environment = {**os.environ, "GNUPGHOME": str(self._layout.gnupg)}
-        done = subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
-        )
+        with gpg.reachable(self._layout.gnupg) as home:
+            environment = {**os.environ, "GNUPGHOME": str(home)}
+            done = subprocess.run(
+                argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+            )
         if done.returncode != 0:
             said = " ".join((done.stderr or done.stdout).split())[-500:]
             raise PatchfarmError(f"reprepro {command[0]} ended with exit code {done.returncode}: {said}")

@@ -47,7 +47,8 @@ def test_a_text_is_signed_as_it_is(home: Path) -> None:
 
 def test_without_a_name_it_is_gpgs_default_key(home: Path) -> None:
     key = gpg.make_key(home, "alice")
-    assert SequoiaVerifier().clearsigned(gpg.clearsign(TEXT, None, home), [certificate(home, key)])
+    signature = SequoiaVerifier().clearsigned(gpg.clearsign(TEXT, None, home), [certificate(home, key)])
+    assert signature.fingerprint == key
 
 
 def test_the_signature_is_over_sha512(home: Path) -> None:
@@ -62,7 +63,8 @@ def test_a_made_key_never_expires_and_only_its_owner_reads_it(home: Path) -> Non
 
 def test_a_home_may_have_a_long_path(far: Path) -> None:
     key = gpg.make_key(far, "alice")
-    assert SequoiaVerifier().clearsigned(gpg.clearsign(TEXT, key, far), [certificate(far, key)])
+    signature = SequoiaVerifier().clearsigned(gpg.clearsign(TEXT, key, far), [certificate(far, key)])
+    assert signature.fingerprint == key
 
 
 def test_a_key_that_is_not_there_is_said_in_gpgs_words(home: Path) -> None:

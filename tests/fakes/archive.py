@@ -30,6 +30,10 @@ class MemoryArchive:
         self._sources[suite] = [entry, *self._sources.get(suite, [])]
         self._bytes |= {file.sha256: path.read_bytes() for file, path in zip(entry.files, paths, strict=True)}
 
+    def swap(self, path: Path, data: bytes) -> None:
+        """The mirror now sends other bytes than its index lists."""
+        self._bytes[as_files([path])[0].sha256] = data
+
     def sources(self, index: Index, keyring: Path, name: str) -> list[SourceEntry]:
         self._answer()
         return [entry for entry in self._sources.get(index.suite, []) if entry.name == name]
@@ -50,7 +54,7 @@ class MemoryArchive:
 
 
 class MemoryTarget:
-    """A Target that publishes what a .changes brings, at once; while it `hides`, its index stays as it was."""
+    """A Target that publishes what a .changes brings, at once; while it `hides`, its index shows nothing."""
 
     def __init__(self) -> None:
         self._published: dict[tuple[str, str], list[str]] = {}
@@ -65,12 +69,12 @@ class MemoryTarget:
     def versions(self, suite: str, source: str) -> list[str]:
         if self.unreachable:
             raise ArchiveUnreachable("the target does not answer")
-        return list(self._published.get((suite, source), []))
+        return [] if self.hides else list(self._published.get((suite, source), []))
 
     def receive(self, file: File, path: Path) -> None:
         """A file arrived whole; a .changes starts the target's work."""
         self.files[file.name] = file
-        if file.name.endswith(".changes") and not self.hides:
+        if file.name.endswith(".changes"):
             fields = dict(re.findall(r"^(\w+): (.*)$", cleartext(path.read_bytes()).decode(), re.MULTILINE))
             self.publish(fields["Distribution"], fields["Source"], fields["Version"])
 

@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 
 from coordinator.dsc import cleartext
-from coordinator.errors import SignerRefused
+from coordinator.errors import PatchfarmError
 from coordinator.model import File, Update
 from coordinator.service import Coordinator
 from coordinator.work import no_epoch
@@ -34,7 +34,7 @@ class HandSigner:
                 continue
             try:
                 self._farm.signed(number, self.sign(request.update))
-            except SignerRefused as refusal:
+            except PatchfarmError as refusal:
                 self.noes.append(refusal.message)
 
     def sign(self, update: Update) -> list[File]:

@@ -3,7 +3,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
@@ -123,8 +123,9 @@ class Host:
     def answer(self, message: Ringing) -> None:
         """See the attempt through, or die with it."""
         if self.dies:
-            self.wire.claim(message.job, message.attempt, self._config.tiers[message.host])
-            self.up = False
+            with suppress(Fenced):
+                self.wire.claim(message.job, message.attempt, self._config.tiers[message.host])
+                self.up = False
             return
         self.bench.plays = self._script(message.job)
         self._worker.work(message.job, message.attempt, message.host)

@@ -72,16 +72,15 @@ def test_an_update_is_published_when_the_targets_index_shows_it(farm: Farm, numb
     farm.run()
     wait(farm, 5)
     assert farm.state(number) == S.PUBLISHING
-    farm.target.publish(SUITE, "hello", VERSION)
+    farm.target.hides = False
     wait(farm, 1)
     assert farm.state(number) == S.PUBLISHED
 
 
 def test_another_version_in_the_index_is_not_this_one(farm: Farm, number: int) -> None:
-    farm.target.hides = True
+    farm.uploader.cuts = [3] * 3
     farm.target.publish(SUITE, "hello", "1.0-1")
     farm.run()
-    wait(farm, 2)
     assert farm.state(number) == S.PUBLISHING
 
 
@@ -102,7 +101,7 @@ def test_a_target_that_showed_it_too_late_is_believed_after_a_retry(farm: Farm, 
     farm.run()
     farm.pass_time(TIMING.confirm + 1)
     farm.run()
-    farm.target.publish(SUITE, "hello", VERSION)
+    farm.target.hides = False
     farm.coordinator.retry(number, "carol")
     farm.run()
     assert farm.state(number) == S.PUBLISHED

@@ -30,3 +30,6 @@ for source in "$PATCHFARM_OPTIONAL"/*.list; do
     rm "$installed"
     printf 'left out: %s %s\n' "$name" "$(printf '%s\n' "$said" | grep '^E:' | head -n 1)"
 done >&2
+
+# What the optional sources bring is in the image already, and no attempt has to upgrade it again.
+APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --yes dist-upgrade >&2

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Orders are made of a recipe's commands, filled in element by element, and no shell could ever read more in them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.model import File, Source
+from coordinator.recipe import PLACEHOLDERS, StepRules, WorkRules
+from coordinator.work import fill, host_of, make_order, no_epoch, tree_of
+from tests.pipeline.walk import Walk, source
+from tests.stages.kit import RECIPE, SITE
+from workers.wire.arch import Arch
+from workers.wire.order import Input, JobKind, Network, Order, User
+
+VALUES = {"dsc": "hello_1.0.dsc", "tree": "hello-1.0", "arch": "amd64"}
+CHANGES = ("./a.changes", "./b.changes")
+
+
+def named(version: str) -> Source:
+    return replace(source(), version=version)
+
+
+def order(arch: Arch = Arch.AMD64, version: str = "1.0-1+deb12u1", *, more: tuple[File, ...] = ()) -> Order:
+    """The order for a step that shows every placeholder but `changes` behind its name, and then the changes."""
+    argv = (*(f"{name}={{{name}}}" for name in sorted(PLACEHOLDERS - {"changes"})), "{changes}")
+    step = StepRules.model_validate({"name": "show", "run": (argv,), "user": "root", "network": "mirror"})
+    rules = WorkRules(step=(step,), collect=("*.deb",))
+    walk = Walk().plan((Arch.AMD64, Arch.ARM64, Arch.ALL), ())
+    update = replace(walk.update, source=replace(walk.update.source, version=version))
+    return make_order(update, walk.job(JobKind.BUILD, arch), RECIPE, rules, SITE, (*update.source.files, *more))
+
+
+def shown(made: Order) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in made.steps[0].run[0] if "=" in word)
+
+
+def test_every_placeholder_of_recipes_is_filled() -> None:
+    assert shown(order(Arch.ARM64)) == {
+        "dsc": "hello_1.0-1+deb12u1.dsc",
+        "tree": "hello-1.0",
+        "source": "hello",
+        "version": "1.0-1+deb12u1",
+        "build": "any",
+        "half": "arch",
+        "arch": "arm64",
+    }
+
+
+def test_the_half_for_all_architectures_has_words_of_its_own() -> None:
+    words = shown(order(Arch.ALL))
+    assert (words["build"], words["half"], words["arch"]) == ("all", "indep", "all")
+
+
+def test_versions_in_file_names_have_no_epoch() -> None:
+    assert shown(order(version="1:1.0-1"))["version"] == "1.0-1"
+    assert (no_epoch("1:2.0~rc1-1"), no_epoch("2.0")) == ("2.0~rc1-1", "2.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "tree"),
+    [("1.0-1", "hello-1.0"), ("1:1.0-2-3", "hello-1.0-2"), ("2.0", "hello-2.0"), ("0:1-1", "hello-1")],
+)
+def test_the_tree_is_named_as_dpkg_source_names_it(version: str, tree: str) -> None:
+    assert tree_of(named(version)) == tree
+
+
+def test_changes_become_one_element_each_and_none_where_there_is_none() -> None:
+    assert fill(("run", "{changes}", "{dsc}"), VALUES, CHANGES) == ("run", *CHANGES, "hello_1.0.dsc")
+    assert fill(("run", "{changes}"), VALUES, ()) == ("run",)
+
+
+def test_the_changes_of_an_order_are_those_among_its_inputs() -> None:
+    more = (File("a_amd64.changes", "1" * 64, 1), File("a_amd64.deb", "2" * 64, 2))
+    assert order(more=more).steps[0].run[0][-1] == "./a_amd64.changes"
+
+
+def test_a_value_inside_an_element_stays_inside_it() -> None:
+    assert fill(("--chdir={tree}/x", "{arch}:{arch}"), VALUES, ()) == ("--chdir=hello-1.0/x", "amd64:amd64")
+
+
+def test_a_value_that_looks_like_a_placeholder_is_not_filled_again() -> None:
+    assert fill(("{dsc}",), {"dsc": "{arch}", "arch": "amd64"}, ()) == ("{arch}",)
+
+
+@given(st.text(max_size=30))
+def test_no_value_makes_more_elements_or_another_one(value: str) -> None:
+    assert fill(("a", "x{dsc}y", "b"), {"dsc": value}, CHANGES) == ("a", f"x{value}y", "b")
+
+
+def test_what_is_for_all_is_built_where_the_recipe_says() -> None:
+    assert host_of(RECIPE, Arch.ALL) == RECIPE.arch.all_on
+    assert host_of(RECIPE, Arch.S390X) == Arch.S390X
+    assert order(Arch.ALL).host == RECIPE.arch.all_on
+
+
+def test_an_order_is_for_the_current_attempt_of_its_job() -> None:
+    made = order(Arch.ARM64)
+    assert (str(made.job), made.attempt, made.lease_seconds) == ("12/build/arm64", 1, 60)
+
+
+def test_an_order_has_the_sites_mirrors_and_the_recipes_limits() -> None:
+    made = order()
+    assert (made.environment.indices, made.environment.suite) == (SITE.indices, RECIPE.suite)
+    assert made.environment.packages == RECIPE.environment.packages
+    assert made.limits == RECIPE.limits.limits()
+    assert made.collect == ("*.deb",)
+
+
+def test_a_step_keeps_who_runs_it_and_what_it_may_reach() -> None:
+    step = order().steps[0]
+    assert (step.name, step.user, step.network, step.prepares) == ("show", User.ROOT, Network.MIRROR, False)
+
+
+def test_every_input_has_its_digest() -> None:
+    more = (File("a_amd64.deb", "2" * 64, 2),)
+    assert order(more=more).inputs[-1] == Input("a_amd64.deb", "2" * 64, 2)
