@@ -29,7 +29,6 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "gnupg": ("gpg",),
     "gpgv": ("gpgv",),
     "dpkg-dev": ("dpkg-source",),
-    "devscripts": ("mergechanges",),
     "reprepro": ("reprepro",),
     "openssh-server": ("sshd",),
     "openssh-client": ("ssh-keygen",),

@@ -6,11 +6,12 @@ Nothing of a source is unpacked here, and of its files only the .dsc and the .ch
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator import dsc
-from coordinator.errors import BadRecipe, BadSource, UnknownName
+from coordinator.errors import ArchiveUnreachable, BadRecipe, BadSource, UnknownName
 from coordinator.model import ENDED, File, Source, Update, UpdateState, Urgency
 from coordinator.ports import Archive, Blobs, Clock, SourceEntry, Store, Target, Verifier
 from coordinator.recipe import Recipe, Recipes
@@ -52,24 +53,32 @@ class Reception:
         """An update of a source that the first of the recipe's archive suites with it has; the newest unless said."""
         rules, text = self.recipes.of_suite(suite)
         keyring = self._keyring(rules.source.archive_keyring)
-        index, entry = self._find(rules, keyring, name, version)
-        for file in entry.files:
-            self._bring(index, f"{entry.directory}/{file.name}", file)
+        entry = self._fetch(self._find(rules, keyring, name, version))
         source = intake.from_archive(self._read(entry.files[0]), entry)
         return self._accept(submitter, source, rules, text, rules.urgency)
 
-    def _find(self, rules: Recipe, keyring: Path, name: str, version: str | None) -> tuple[Index, SourceEntry]:
-        looked_in = rules.source.from_archive
-        for suite in looked_in:
-            index = self.index(suite)
-            for entry in self.archive.sources(index, keyring, name):
-                if version in (None, entry.version):
-                    return index, entry
-        wanted = name if version is None else f"{name} {version}"
-        raise UnknownName(
-            f"there is no source {wanted[:200]!r} in {', '.join(looked_in)}",
-            "Name a source package, not a binary one; `apt-cache showsrc` finds it.",
-        )
+    def _find(self, rules: Recipe, keyring: Path, name: str, version: str | None) -> list[tuple[Index, SourceEntry]]:
+        """Where the version is that counts: the one asked for, or the newest of the first suite with any."""
+        looked_in = [self.index(suite) for suite in rules.source.from_archive]
+        listed = [(index, entry) for index in looked_in for entry in self.archive.sources(index, keyring, name)]
+        wanted = version or (listed[0][1].version if listed else "")
+        found = [(index, entry) for index, entry in listed if entry.version == wanted]
+        if not found:
+            raise UnknownName(
+                f"there is no source {f'{name} {wanted}'.strip()[:200]!r} in {', '.join(rules.source.from_archive)}",
+                "Name a source package, not a binary one; `apt-cache showsrc` finds it.",
+            )
+        return found
+
+    def _fetch(self, found: list[tuple[Index, SourceEntry]]) -> SourceEntry:
+        """Bring the files from the first place that has them: pools lag behind their indices, and not all alike."""
+        *others, last = found
+        for index, entry in others:
+            with suppress(ArchiveUnreachable):
+                self._bring(index, entry)
+                return entry
+        self._bring(*last)
+        return last[1]
 
     def _accept(self, submitter: str, source: Source, rules: Recipe, text: str, urgency: Urgency) -> Update:
         published = self.targets(rules.publish.target).versions(rules.suite, source.name)
@@ -101,14 +110,15 @@ class Reception:
         ]
         intake.refuse_unless_newer(update.source.name, update.source.version, others, "is on its way already")
 
-    def _bring(self, index: Index, path: str, file: File) -> None:
-        """Download a file of the archive into the blobs, unless it is there."""
-        if self.blobs.has(file.sha256):
-            return
-        with tempfile.TemporaryFile() as stream:
-            self.archive.fetch(index, path, file, stream)
-            stream.seek(0)
-            self.blobs.put(file.sha256, file.size, stream)
+    def _bring(self, index: Index, entry: SourceEntry) -> None:
+        """Download the source's files into the blobs, but for those that are there."""
+        for file in entry.files:
+            if self.blobs.has(file.sha256):
+                continue
+            with tempfile.TemporaryFile() as stream:
+                self.archive.fetch(index, f"{entry.directory}/{file.name}", file, stream)
+                stream.seek(0)
+                self.blobs.put(file.sha256, file.size, stream)
 
     def _check_is_here(self, file: File) -> None:
         size = self.blobs.path(file.sha256).stat().st_size

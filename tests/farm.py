@@ -109,10 +109,10 @@ class Farm:
 
     # What people do.
 
-    def source(self, version: str = VERSION, key: Person = SAM, **what: Any) -> list[Path]:
-        """A source package called hello, on somebody's own disk; `what` goes to make_source."""
+    def source(self, version: str = VERSION, key: Person = SAM, name: str = "hello", **what: Any) -> list[Path]:
+        """A source package on somebody's own disk; `what` goes to make_source."""
         folder = self._home / f"source-{len(list(self._home.glob('source-*')))}"
-        return make_source(folder, "hello", version, key, **what)
+        return make_source(folder, name, version, key, **what)
 
     def bring(self, paths: list[Path]) -> list[File]:
         """Bring files into the blobs, as a client does before it submits them."""

@@ -61,7 +61,7 @@ def main(config: WorkerConfig) -> None:
 
 def _clear(home: Path) -> None:
     """Remove the scratch folders that a killed process left in a worker's home."""
-    for pattern in ("attempt-*", "image-*"):
+    for pattern in ("attempt-*", "image-*", "mmdebstrap.*"):
         for folder in home.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -24,7 +24,6 @@ SETTINGS = (
     'Acquire::Languages "none"',
     'Acquire::PDiffs "false"',
     'Acquire::Retries "3"',
-    'APT::Keep-Downloaded-Packages "false"',
 )
 _URL = re.compile(r"(https?|file|copy)://[^\s\[\]]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+/:~=-]*")
@@ -97,7 +96,7 @@ def left_out(lines: Iterable[str], optional: dict[str, Index], arch: Arch) -> tu
 
 def why_bootstrap_failed(lines: Iterable[str]) -> str:
     """The line of mmdebstrap's and apt's that says most."""
-    kept = list(lines)
+    kept = [line for line in lines if not line.startswith("E: mmdebstrap failed to run")]
     return _first(kept, _MIRROR) or _last_error(kept) or (kept[-1].strip() if kept else "it said nothing")
 
 

@@ -108,10 +108,14 @@ def own_target(settings: Settings) -> TargetSettings | None:
 
 def target(home: Home, settings: Settings) -> None:
     """The farm's own archive, which takes uploads by the farm's own release key; quick where nothing has changed."""
-    recipes = Recipes(settings.recipes)
-    suites = [suite for suite in recipes.suites() if recipes.of_suite(suite)[0].publish.target == OWN]
-    Repository(Layout(home.target)).prepare(suites, _release_certificate(home))
+    Repository(Layout(home.target)).prepare(suites(settings), _release_certificate(home))
     sshd.prepare(home.target, home.root / _IDENTITY, home.target / "known_hosts", settings.targets[OWN].port)
+
+
+def suites(settings: Settings) -> list[str]:
+    """The suites whose recipes publish to the farm's own archive."""
+    recipes = Recipes(settings.recipes)
+    return [suite for suite in recipes.suites() if recipes.of_suite(suite)[0].publish.target == OWN]
 
 
 def _release_certificate(home: Home) -> bytes:
@@ -129,10 +133,14 @@ def _release_certificate(home: Home) -> bytes:
 
 
 def token(home: Home, name: str) -> str:
-    """The token in a file under `secrets/`: 256 random bits, made when it is first asked for."""
-    path = home.secrets / name
+    """The token in a file under `secrets/`."""
+    return secret(home.secrets / name)
+
+
+def secret(path: Path, before: str = "") -> str:
+    """What is in a file: 256 random bits after what has to stand before them, made when it is first asked for."""
     if not path.exists():
-        write(path, secrets.token_urlsafe(32) + "\n")
+        write(path, f"{before}{secrets.token_urlsafe(32)}\n")
     return path.read_text().strip()
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+from coordinator import gpg
 from coordinator.errors import PatchfarmError
 from coordinator.target.reprepro import Layout, Repository
 
@@ -22,10 +23,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    repository = Repository(Layout(Path(sys.argv[1])))
+    layout = Layout(Path(sys.argv[1]))
+    repository = Repository(layout)
     while not ending.wait(_LOOK):
         if repository.waiting():
             _take_in(repository, ending)
+    gpg.stop(layout.gnupg)
 
 
 def _take_in(repository: Repository, ending: threading.Event) -> None:

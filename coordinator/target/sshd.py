@@ -12,16 +12,19 @@ from pathlib import Path
 from coordinator.errors import PatchfarmError
 
 
-def prepare(root: Path, identity: Path, known_hosts: Path, port: int) -> None:
-    """Make the keys of both sides and the server's configuration; what is there stays."""
+def prepare(root: Path, identity: Path, known_hosts: Path, port: int, host: str = "127.0.0.1") -> None:
+    """Make the keys of both sides and the server's configuration; what is there stays.
+
+    It listens at `host` alone, the address or name that it is reached by.
+    """
     host_key = root / "ssh_host_ed25519_key"
     for key, comment in ((host_key, "patchfarm target"), (identity, "patchfarm upload")):
         if not key.exists():
             _make_key(key, comment)
     allowed = f'restrict,command="internal-sftp -d {root}" {_public(identity)}'
     _write(root / "authorized_keys", f"{allowed}\n")
-    _write(known_hosts, f"[127.0.0.1]:{port} {_public(host_key)}\n")
-    _write(root / "sshd_config", _configuration(root, host_key, port))
+    _write(known_hosts, f"[{host}]:{port} {_public(host_key)}\n")
+    _write(root / "sshd_config", _configuration(root, host_key, f"{host}:{port}"))
 
 
 def command(sshd: Path, root: Path) -> tuple[str, ...]:
@@ -35,9 +38,9 @@ def privileges() -> None:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
 
-def _configuration(root: Path, host_key: Path, port: int) -> str:
+def _configuration(root: Path, host_key: Path, address: str) -> str:
     lines = (
-        f"ListenAddress 127.0.0.1:{port}",
+        f"ListenAddress {address}",
         f"HostKey {_quoted(host_key)}",
         f"AuthorizedKeysFile {_quoted(root / 'authorized_keys')}",
         f"AllowUsers {getpass.getuser()}",

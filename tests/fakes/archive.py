@@ -54,29 +54,31 @@ class MemoryArchive:
 
 
 class MemoryTarget:
-    """A Target that publishes what a .changes brings, at once; while it `hides`, its index shows nothing."""
+    """A Target that publishes what a .changes brings, at once; while it `hides`, its index shows none of that."""
 
     def __init__(self) -> None:
-        self._published: dict[tuple[str, str], list[str]] = {}
+        self._published: list[tuple[str, str, str]] = []
+        self._arrived: list[tuple[str, str, str]] = []
         self.files: dict[str, File] = {}
         self.unreachable = False
         self.hides = False
 
     def publish(self, suite: str, source: str, version: str) -> None:
         """A version of a source is in the suite's index."""
-        self._published.setdefault((suite, source), []).append(version)
+        self._published.append((suite, source, version))
 
     def versions(self, suite: str, source: str) -> list[str]:
         if self.unreachable:
             raise ArchiveUnreachable("the target does not answer")
-        return [] if self.hides else list(self._published.get((suite, source), []))
+        shown = self._published if self.hides else [*self._published, *self._arrived]
+        return [version for *place, version in shown if place == [suite, source]]
 
     def receive(self, file: File, path: Path) -> None:
         """A file arrived whole; a .changes starts the target's work."""
         self.files[file.name] = file
         if file.name.endswith(".changes"):
             fields = dict(re.findall(r"^(\w+): (.*)$", cleartext(path.read_bytes()).decode(), re.MULTILINE))
-            self.publish(fields["Distribution"], fields["Source"], fields["Version"])
+            self._arrived.append((fields["Distribution"], fields["Source"], fields["Version"]))
 
 
 class MemoryUploader:

@@ -5,7 +5,7 @@ import pytest
 
 from coordinator.model import JobState
 from coordinator.model import UpdateState as S
-from tests.farm import TIMING, Farm
+from tests.farm import LEASE, TIMING, Farm
 from workers.errors import Fenced
 from workers.wire.arch import Arch, Tier
 
@@ -80,6 +80,21 @@ def test_a_broker_that_is_down_delays_and_no_more(farm: Farm) -> None:
     farm.pass_time(1)
     farm.run()
     assert farm.state(number) == S.AWAITING_APPROVAL
+
+
+def test_a_bell_that_was_held_up_is_not_rung_for_an_attempt_that_is_over(farm: Farm) -> None:
+    farm.bell.down = True
+    number = farm.submit(tested=False)
+    farm.run()
+    key = farm.update(number).key(farm.job(number))
+    farm.hosts[0].wire.claim(key, 1, Tier.NATIVE)
+    farm.pass_time(LEASE + 1)
+    farm.run()
+    farm.bell.down = False
+    farm.pass_time(60)
+    farm.run()
+    assert farm.bell.times(key, 1) == 0
+    assert farm.job(number).report is not None
 
 
 def test_a_broker_that_comes_back_is_rung_at_once_for_what_waited_long(farm: Farm) -> None:

@@ -144,6 +144,13 @@ def test_a_worker_that_was_not_heard_of_for_long_is_not_planned_with(farm: Farm)
     assert farm.state(number) == S.AWAITING_APPROVAL
 
 
+def test_the_history_tells_which_architectures_were_left_out(farm: Farm) -> None:
+    number = farm.submit(architecture="amd64 i386 s390x")
+    farm.run()
+    planned = next(entry for entry in farm.store.history(number) if entry.event == "Planned")
+    assert planned.detail == "left_out i386 s390x"
+
+
 def test_a_worker_that_was_silent_for_a_moment_is_planned_with(farm: Farm) -> None:
     farm.hosts[1].up = False
     farm.pass_time(119)

@@ -8,7 +8,7 @@ import pytest
 
 from coordinator.errors import Blame
 from coordinator.model import UpdateState as S
-from coordinator.pipeline import Upload
+from coordinator.pipeline import Confirm, Upload
 from tests.farm import ALICE, BOB, SUITE, TIMING, VERSION, Farm
 
 
@@ -78,9 +78,10 @@ def test_an_update_is_published_when_the_targets_index_shows_it(farm: Farm, numb
 
 
 def test_another_version_in_the_index_is_not_this_one(farm: Farm, number: int) -> None:
-    farm.uploader.cuts = [3] * 3
+    farm.target.hides = True
     farm.target.publish(SUITE, "hello", "1.0-1")
     farm.run()
+    wait(farm, 1)
     assert farm.state(number) == S.PUBLISHING
 
 
@@ -138,3 +139,17 @@ def test_an_upload_that_is_asked_for_twice_is_done_once(farm: Farm, number: int)
     farm.engine.carry_out(due)
     assert farm.uploader.calls == 1
     assert farm.events(number).count("Uploaded") == 1
+
+
+def test_a_look_at_the_index_from_before_a_retry_says_nothing_about_the_upload_after_it(
+    farm: Farm, number: int
+) -> None:
+    farm.target.hides = True
+    farm.run()
+    farm.pass_time(TIMING.confirm + 1)
+    farm.run()
+    farm.target.hides = False
+    farm.coordinator.retry(number, "carol")
+    due = next(row.due for row in farm.store.outbox.values() if row.due.instruction == Confirm())
+    farm.engine.carry_out(due)
+    assert farm.state(number) == S.PUBLISHING

@@ -31,5 +31,8 @@ for source in "$PATCHFARM_OPTIONAL"/*.list; do
     printf 'left out: %s %s\n' "$name" "$(printf '%s\n' "$said" | grep '^E:' | head -n 1)"
 done >&2
 
+# Every step's container is committed: what was installed need not be there a second time, packed. mmdebstrap needs them.
+printf 'APT::Keep-Downloaded-Packages "false";\n' >"$root/etc/apt/apt.conf.d/98patchfarm"
+
 # What the optional sources bring is in the image already, and no attempt has to upgrade it again.
 APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --yes dist-upgrade >&2
