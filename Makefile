@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What a developer types; ./patchfarm sets up what is needed.
 BIN := .venv/bin
+COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-annotate --no-emit-index-url --no-emit-find-links --no-header
 .PHONY: help check test test-fast test-all docs lock
 
 help: ## this list
@@ -28,7 +30,9 @@ docs: .venv/made-of ## writes anew what is generated: the diagram and the recipe
 	rm .diagram
 	$(BIN)/python -m coordinator.recipe_schema
 
-lock: ## writes requirements.lock anew from pyproject.toml; needs uv
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra server --extra dev \
-		--no-emit-index-url --no-emit-find-links --no-header pyproject.toml --output-file requirements.lock
-	sed -i '1i # SPDX-License-Identifier: GPL-3.0-or-later\n# Every Python package by version and digest; made from pyproject.toml by `make lock`.' requirements.lock
+lock: ## writes requirements.lock and the two for images anew from pyproject.toml; needs uv
+	$(COMPILE) --extra server --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra server --constraints requirements.lock --output-file coordinator/requirements.lock pyproject.toml
+	$(COMPILE) --constraints requirements.lock --output-file workers/requirements.lock pyproject.toml
+	sed -i '1i # SPDX-License-Identifier: GPL-3.0-or-later\n# Every Python package by version and digest; made from pyproject.toml by `make lock`.' \
+		requirements.lock coordinator/requirements.lock workers/requirements.lock

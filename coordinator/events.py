@@ -5,7 +5,7 @@ Plain facts and plain requests: nothing here decides anything, reads a clock or 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from coordinator.errors import Blame
 from coordinator.model import Approval, File, Job, JobState, TestResult
@@ -153,11 +153,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Ring:
-    """Tell the workers of `arch` that this attempt may be claimed."""
+    """Tell the workers of `arch` that this attempt may be claimed, not before `delay` seconds have passed."""
 
     kind: JobKind
     arch: Arch
     attempt: int
+    delay: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,3 +172,8 @@ class Confirm:
 
 
 Instruction = Plan | Ring | Upload | Confirm
+
+
+def due_at(instruction: Instruction, at: datetime) -> datetime:
+    """When to carry out an instruction that an event at that time led to."""
+    return at + timedelta(seconds=instruction.delay) if isinstance(instruction, Ring) else at

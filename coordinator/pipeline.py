@@ -10,7 +10,7 @@ The events and instructions themselves are in events.py, and can be imported fro
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from coordinator.errors import Blame, Fenced, IllegalMove
@@ -39,6 +39,7 @@ from workers.wire.arch import Arch
 from workers.wire.order import JobKind
 
 __all__ = [
+    "FAULT_WAITS",
     "MAX_FARM_FAULTS",
     "TABLE",
     "Approved",
@@ -65,8 +66,10 @@ __all__ = [
     "step",
 ]
 
+#: How long a job waits after each fault of the farm, in seconds: what no other worker does better may pass by itself.
+FAULT_WAITS = (0, 30, 120)
 #: A job whose attempts ended this often by the farm's own doing is given up.
-MAX_FARM_FAULTS = 3
+MAX_FARM_FAULTS = len(FAULT_WAITS) + 1
 
 
 Result = tuple[Update, tuple[Instruction, ...]]
@@ -141,8 +144,9 @@ def _lose(update: Update, event: JobLost) -> Result:
     if faults >= MAX_FARM_FAULTS:
         reason = f"given up after {faults} faults of the farm; the last: {event.reason}"
         return _settle(update.with_job(replace(lost, state=JobState.FAILED, reason=reason)), event.at)
-    again = _queued(lost, event.at)
-    return update.with_job(again), (_ring(again),)
+    wait = FAULT_WAITS[faults - 1]
+    again = _queued(lost, event.at + timedelta(seconds=wait))
+    return update.with_job(again), (replace(_ring(again), delay=wait),)
 
 
 def _approve(update: Update, event: Approved) -> Result:

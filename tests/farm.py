@@ -11,6 +11,7 @@ from typing import Any
 from coordinator.engine import Destination, Engine, Timing
 from coordinator.model import File, Job, Update, UpdateState, Urgency
 from coordinator.openpgp import SequoiaVerifier
+from coordinator.pipeline import FAULT_WAITS
 from coordinator.reception import Reception
 from coordinator.recipe import Recipe, Recipes
 from coordinator.service import Coordinator, Parts
@@ -186,6 +187,13 @@ class Farm:
                 self.check()
                 return
         raise AssertionError(f"the farm does not come to rest: {self._trace()}")
+
+    def run_out(self) -> None:
+        """Run, and let the waits after faults of the farm pass until none is left."""
+        self.run()
+        for wait in FAULT_WAITS:
+            self.pass_time(wait)
+            self.run()
 
     def check(self) -> None:
         """What must be true of a farm at rest."""

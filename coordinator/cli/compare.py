@@ -87,18 +87,24 @@ def verdict(each: Compared) -> str:
 
 
 def _references(update: Update, settings: Settings) -> dict[str, tuple[Index, BinaryEntry]]:
-    """What the archive has of this source and version, by file name; the first of the recipe's suites counts."""
+    """What the archive has of this source and version, by file name.
+
+    A verified one counts before others, and then the first of the recipe's suites.
+    """
     rules, _ = Recipes(settings.recipes).of_suite(update.suite)
     reader, mirrors = app.archive(settings), app.Mirrors(settings)
     keyring = settings.paths.keyrings / f"{rules.source.archive_keyring}.pgp"
     arches = {rules.arch.all_on if job.arch == Arch.ALL else job.arch for job in update.of_kind(JobKind.BUILD)}
-    found: dict[str, tuple[Index, BinaryEntry]] = {}
-    for suite in rules.source.from_archive:
-        index = mirrors.index(suite)
-        for arch in arches:
-            for entry in reader.binaries(index, keyring, update.source.name, arch):
-                found.setdefault(entry.file.name, (index, entry))
-    return found
+    listed = [
+        (index, entry)
+        for index in map(mirrors.index, rules.source.from_archive)
+        for arch in sorted(arches)
+        for entry in reader.binaries(index, keyring, update.source.name, arch)
+    ]
+    best: dict[str, tuple[Index, BinaryEntry]] = {}
+    for index, entry in sorted(listed, key=lambda each: not each[1].verified):
+        best.setdefault(entry.file.name, (index, entry))
+    return best
 
 
 def _one(

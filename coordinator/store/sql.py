@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator.errors import Fenced, StaleUpdate, UnknownName
-from coordinator.events import Instruction, Ring
+from coordinator.events import Instruction, Ring, due_at
 from coordinator.model import HistoryEntry, JobState, Role, Update, UpdateState, Worker
 from coordinator.ports import Due
 from coordinator.store import chain, database, parts, rows, tables
@@ -182,11 +182,12 @@ class SqlStore:
 def _record(
     connection: sa.Connection, update: Update, entry: HistoryEntry, instructions: Sequence[Instruction]
 ) -> None:
-    """History and outbox. An instruction is due at once, which is the time of the event that led to it."""
+    """History and outbox. An instruction that is due at once is so at the time of the event that led to it."""
     connection.execute(sa.insert(tables.history).values({"update_id": update.id} | vars(entry)))
-    waiting = {"update_id": update.id, "due_at": entry.at, "tries": 0, "last_error": "", "done": False}
+    waiting = {"update_id": update.id, "tries": 0, "last_error": "", "done": False}
     for instruction in instructions:
-        connection.execute(sa.insert(tables.outbox).values(waiting | rows.of_instruction(instruction)))
+        due = {"due_at": due_at(instruction, entry.at)}
+        connection.execute(sa.insert(tables.outbox).values(waiting | due | rows.of_instruction(instruction)))
 
 
 def _last(connection: sa.Connection, update: int) -> HistoryEntry:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import docker
 from docker.errors import APIError, ImageNotFound
+from docker.models.containers import Container
 
-from coordinator.client import Client, connect
 from coordinator.mirror import mirror_for
 from tests.architecture.tree import ROOT
 from tests.sshd import free_port
@@ -25,6 +25,7 @@ PROJECT = "patchfarm-test"
 #: What the workers make of it is this test's own: the base image is made in the worker's container every time.
 ENVIRONMENT = ('packages = ["autopkgtest", "fakeroot"]', 'packages = ["fakeroot"]')
 SECONDS = 500
+_LABEL = "com.docker.compose"
 _SITE = re.compile(r'^(Acquire::(?:Check-[\w-]+|https?::[\w:-]+) ".+");$', re.MULTILINE)
 
 
@@ -58,22 +59,22 @@ class Composed:
         return self("run", "--rm", "-T", "patchfarm", *arguments, stdin=stdin)
 
     def inside(self, service: str, *command: str) -> str:
-        """What a command prints in a service's container, as the account that the service has; its failure too."""
-        found = self.container(service).exec_run(list(command))
-        return bytes(found.output).decode()
+        """What a command prints in a service's container, as the account that the service has."""
+        printed, _ = self.container(service).exec_run(list(command), demux=True).output
+        return bytes(printed or b"").decode()
 
-    def container(self, service: str) -> docker.models.containers.Container:
+    def container(self, service: str) -> Container:
         """A service's container."""
-        return self.engine.containers.get(f"{PROJECT}_{service}_1")
+        labels = [f"{_LABEL}.project={PROJECT}", f"{_LABEL}.service={service}", f"{_LABEL}.oneoff=False"]
+        return self.engine.containers.list(all=True, filters={"label": labels})[0]
 
     def url(self) -> str:
         """Where this machine reaches it."""
         return f"http://127.0.0.1:{self.environment['PATCHFARM_PORT']}"
 
-    def client(self) -> Client:
-        """The client of a person, with the token that README says how to get."""
-        token = self("run", "--rm", "-T", "--entrypoint", "cat", "patchfarm", "/var/farm/operator/token")
-        return connect(self.url(), token.strip())
+    def token(self) -> str:
+        """A person's, got as README says."""
+        return self("run", "--rm", "-T", "--entrypoint", "cat", "patchfarm", "/var/farm/operator/token").strip()
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def composed(folder: Path, engine: docker.DockerClient, *services: str) -> Itera
 
 def left(engine: docker.DockerClient) -> list[str]:
     """Containers, volumes and networks of the project, and of its workers."""
-    mine = {"label": f"com.docker.compose.project={PROJECT}"}
+    mine: dict[str, str | list[str] | bool] = {"label": f"{_LABEL}.project={PROJECT}"}
     found = [str(container.name) for container in engine.containers.list(all=True, filters=mine)]
     found += [str(volume.name) for volume in engine.volumes.list(filters=mine)]
     found += [str(network.name) for network in engine.networks.list(filters=mine)]
@@ -157,7 +158,7 @@ def _made_by_workers(farm: Composed) -> list[str]:
     """The base images that this farm's worker made, by the locks it keeps."""
     try:
         said = farm.inside("worker-amd64", "sh", "-c", "cd /var/lib/patchfarm-worker && ls *.lock")
-    except (docker.errors.NotFound, APIError):
+    except (IndexError, APIError):
         return []
     return [f"patchfarm/base:{name.removesuffix('.lock')}" for name in said.split() if name.endswith(".lock")]
 
@@ -167,6 +168,6 @@ def _remove_built_on(layer: str, engine: docker.DockerClient) -> None:
     for _ in range(2):
         for image in engine.api.images(all=True, quiet=True):
             with suppress(APIError, ImageNotFound):
-                about = engine.api.inspect_image(image)
-                if about["RootFS"]["Layers"][:1] == [layer] and BASE not in about["RepoTags"]:
+                about = engine.images.get(image).attrs
+                if about["RootFS"]["Layers"][:1] == [layer] and BASE not in (about["RepoTags"] or []):
                     engine.api.remove_image(image, force=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from coordinator.errors import BadRequest, Fenced, StaleUpdate, UnknownName
-from coordinator.events import Instruction, Ring
+from coordinator.events import Instruction, Ring, due_at
 from coordinator.model import HistoryEntry, Job, JobState, Role, Update, UpdateState, Worker
 from coordinator.ports import Due
 from coordinator.store import chain
@@ -137,7 +137,8 @@ class MemoryStore:
     def _tell(self, update: Update, instructions: Sequence[Instruction]) -> None:
         for instruction in instructions:
             number = len(self.outbox) + 1
-            self.outbox[number] = Waiting(Due(number, update.id, instruction, 0), update.changed_at)
+            at = due_at(instruction, update.changed_at)
+            self.outbox[number] = Waiting(Due(number, update.id, instruction, 0), at)
 
 
 def _merged(now: Update, before: Update, job: Job) -> Job:

@@ -9,6 +9,7 @@ import pytest
 from coordinator.errors import Blame, Fenced, IllegalMove
 from coordinator.model import JobState, Update, UpdateState
 from coordinator.pipeline import (
+    FAULT_WAITS,
     MAX_FARM_FAULTS,
     TABLE,
     Approved,
@@ -176,13 +177,24 @@ def test_a_fault_of_the_farm_rings_for_another_attempt() -> None:
     assert walk.job(BUILD, Arch.AMD64).worker == ""
 
 
+def test_the_first_fault_is_answered_at_once_and_later_ones_after_a_while() -> None:
+    walk = Walk().plan()
+    delays = []
+    for _ in FAULT_WAITS:
+        (ring,) = walk.claim(BUILD).lose(BUILD).said
+        assert isinstance(ring, Ring)
+        delays.append(ring.delay)
+    assert tuple(delays) == FAULT_WAITS
+    assert FAULT_WAITS[0] == 0
+
+
 def test_after_too_many_faults_of_the_farm_the_job_is_given_up_and_the_farm_is_to_blame() -> None:
     walk = Walk().plan()
     for _ in range(MAX_FARM_FAULTS):
         walk.claim(BUILD).lose(BUILD, reason="the mirror is unreachable")
     assert walk.job(BUILD, Arch.AMD64).attempt == MAX_FARM_FAULTS
     assert (walk.update.state, walk.update.blame) == (S.FAILED, Blame.FARM)
-    assert "given up after 3 faults" in walk.update.reason
+    assert f"given up after {MAX_FARM_FAULTS} faults" in walk.update.reason
     assert "the mirror is unreachable" in walk.update.reason
 
 

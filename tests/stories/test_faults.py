@@ -9,7 +9,7 @@ from coordinator.errors import Blame, NotAllowed
 from coordinator.errors import Fenced as NotCurrent
 from coordinator.model import JobState, Verdict
 from coordinator.model import UpdateState as S
-from coordinator.pipeline import MAX_FARM_FAULTS
+from coordinator.pipeline import FAULT_WAITS, MAX_FARM_FAULTS
 from tests.farm import LEASE, Farm
 from workers.errors import Fenced
 from workers.sandbox.fake import Play
@@ -79,6 +79,22 @@ def test_a_late_report_of_an_old_attempt_is_refused(farm: Farm) -> None:
     assert farm.update(number) == before
 
 
+def test_an_old_attempt_does_not_end_or_keep_the_one_that_the_same_worker_has_now(farm: Farm) -> None:
+    host = farm.hosts[0]
+    host.dies = True
+    number = farm.submit(tested=False)
+    farm.run()
+    lapse(farm)
+    key, other = farm.update(number).key(farm.job(number)), farm.job(number, BUILD, Arch.ARM64).report
+    host.wire.claim(key, 2, Tier.NATIVE)
+    assert other is not None
+    with pytest.raises(Fenced):
+        host.wire.report(replace(other, job=key, attempt=1, worker="w-amd64"))
+    with pytest.raises(Fenced):
+        host.wire.renew(key, 1)
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.LEASED, 2)
+
+
 def test_nobody_reports_for_another_worker(farm: Farm) -> None:
     number = farm.submit(tested=False)
     farm.run()
@@ -106,11 +122,22 @@ def test_a_fault_of_the_farm_is_tried_again_and_given_up_in_the_end(
 ) -> None:
     farm.will(BUILD, Arch.AMD64, play, step)
     number = farm.submit(tested=False)
-    farm.run()
+    farm.run_out()
     job, update = farm.job(number), farm.update(number)
     assert (job.state, job.attempt) == (JobState.FAILED, MAX_FARM_FAULTS)
     assert why in job.reason
     assert (update.state, update.blame) == (S.FAILED, Blame.FARM)
+
+
+def test_after_a_second_fault_of_the_farm_its_cause_is_given_time_to_pass(farm: Farm) -> None:
+    farm.will(BUILD, Arch.AMD64, Play(fails="the mirror is away"))
+    number = farm.submit(tested=False)
+    farm.run()
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.QUEUED, 3)
+    farm.mend()
+    farm.pass_time(FAULT_WAITS[1])
+    farm.run()
+    assert farm.state(number) == S.AWAITING_APPROVAL
 
 
 def test_a_fault_of_the_farm_that_passes_is_forgotten(farm: Farm) -> None:
@@ -124,7 +151,7 @@ def test_a_fault_of_the_farm_that_passes_is_forgotten(farm: Farm) -> None:
 def test_a_full_disk_is_a_fault_of_the_farm_and_the_work_goes_on_when_there_is_room(farm: Farm) -> None:
     number = farm.submit(tested=False)
     farm.blobs.full = True
-    farm.run()
+    farm.run_out()
     assert farm.update(number).blame == Blame.FARM
     assert farm.job(number).attempt == MAX_FARM_FAULTS
     farm.blobs.full = False
@@ -182,7 +209,7 @@ def test_a_skipped_test_passes_and_stays_skipped(farm: Farm) -> None:
 def test_a_testbed_that_fails_is_a_fault_of_the_farm(farm: Farm) -> None:
     farm.tests_say("", 16)
     number = farm.submit()
-    farm.run()
+    farm.run_out()
     assert (farm.job(number, TEST).attempt, farm.update(number).blame) == (MAX_FARM_FAULTS, Blame.FARM)
 
 

@@ -11,7 +11,9 @@ chroot "$root" groupadd --gid 1000 builder
 chroot "$root" useradd --uid 1000 --gid 1000 --no-create-home --home-dir /nonexistent --shell /bin/sh builder
 install -d -m 755 "$root/build" "$root/usr/lib/patchfarm"
 install -d -m 755 -o 1000 -g 1000 "$root/build/reproducible-path"
-install -m 755 "$PATCHFARM_SCRIPTS/run-step.sh" "$root/usr/lib/patchfarm/run-step.sh"
+for script in run-step.sh hide-source.sh; do
+    install -m 755 "$PATCHFARM_SCRIPTS/$script" "$root/usr/lib/patchfarm/$script"
+done
 
 # No service may start in a container that is thrown away (deb-systemd-invoke, invoke-rc.d).
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
@@ -35,4 +37,6 @@ done >&2
 printf 'APT::Keep-Downloaded-Packages "false";\n' >"$root/etc/apt/apt.conf.d/98patchfarm"
 
 # What the optional sources bring is in the image already, and no attempt has to upgrade it again.
-APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --yes dist-upgrade >&2
+# Without these options dpkg would upgrade the system that this runs on; they are those of mmdebstrap itself.
+APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --yes -o DPkg::Chroot-Directory="$root" \
+    -o Dir::Bin::dpkg=env -o DPkg::Options::=--unset=TMPDIR -o DPkg::Options::=dpkg dist-upgrade >&2
