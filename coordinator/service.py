@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from coordinator.engine import Engine
-from coordinator.errors import Blame, Fenced, NotAllowed
+from coordinator.errors import Blame, Fenced, NotAllowed, SignerRefused
 from coordinator.model import ENDED, File, SigningRequest, Update, UpdateState, Urgency, Worker
 from coordinator.pipeline import (
     Approved,
@@ -162,12 +162,15 @@ class Coordinator:
         return [SigningRequest(update, self._engine.recipe_of(update).sign.key) for update in waiting]
 
     def signed(self, update: int, files: Sequence[File]) -> Update:
-        """Take what the signer made, if it is what was approved."""
+        """Take what the signer made; where that is not what was approved, the update has failed."""
         for file in files:
             self.blobs.path(file.sha256)
 
         def done(before: Update) -> Event:
-            return Signed(self._clock.now(), sign.check_signed(before, files))
+            try:
+                return Signed(self._clock.now(), sign.check_signed(before, files))
+            except SignerRefused as lie:
+                return Refused(self._clock.now(), lie.message, lie.blame)
 
         return self._handle(update, done)
 

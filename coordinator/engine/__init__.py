@@ -16,7 +16,16 @@ from typing import assert_never
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from coordinator.errors import BadSource, Blame, BrokerDown, Fenced, IllegalMove, PatchfarmError, StaleUpdate
+from coordinator.errors import (
+    ArchiveUnreachable,
+    BadSource,
+    Blame,
+    BrokerDown,
+    Fenced,
+    IllegalMove,
+    PatchfarmError,
+    StaleUpdate,
+)
 from coordinator.model import Update, UpdateState
 from coordinator.pipeline import (
     Confirm,
@@ -217,16 +226,23 @@ class Engine:
         if update.state != UpdateState.PUBLISHING or update.uploaded_at is None:
             return None
         now = self._clock.now()
-        destination = self._destinations(self.recipe_of(update).publish.target)
-        versions = destination.target.versions(update.suite, update.source.name)
-        if update.source.version in versions:
+        overdue = now - update.uploaded_at > timedelta(seconds=self._timing.confirm)
+        try:
+            shown = self._shows(update)
+        except ArchiveUnreachable:
+            if not overdue:
+                raise
+            shown = False
+        if shown:
             self.handle(update.id, partial(_happened, Published(now)))
-            return None
-        if now - update.uploaded_at > timedelta(seconds=self._timing.confirm):
+        elif overdue:
             reason = f"the target did not show {update.source.version} within {self._timing.confirm} s of the upload"
             self.handle(update.id, partial(_happened, Refused(now, reason, Blame.FARM)))
-            return None
-        return timedelta(seconds=1)
+        return None if shown or overdue else timedelta(seconds=1)
+
+    def _shows(self, update: Update) -> bool:
+        target = self._destinations(self.recipe_of(update).publish.target).target
+        return update.source.version in target.versions(update.suite, update.source.name)
 
     def _story(self, update: int) -> str:
         recent = self._store.history(update)[-5:]

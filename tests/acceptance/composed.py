@@ -97,13 +97,13 @@ def composed(folder: Path, engine: docker.DockerClient, *services: str) -> Itera
 
 
 def left(engine: docker.DockerClient) -> list[str]:
-    """Containers, volumes and networks of the project, and of its workers."""
+    """Containers, volumes, networks and images of the project, and its workers' containers."""
     mine: dict[str, str | list[str] | bool] = {"label": f"{_LABEL}.project={PROJECT}"}
     found = [str(container.name) for container in engine.containers.list(all=True, filters=mine)]
     found += [str(volume.name) for volume in engine.volumes.list(filters=mine)]
     found += [str(network.name) for network in engine.networks.list(filters=mine)]
     found += [str(one["Id"]) for one in engine.api.containers(all=True, filters={"label": f"patchfarm.farm={PROJECT}"})]
-    return found
+    return found + [str(image.id) for image in engine.images.list(filters={"reference": f"patchfarm/*:{PROJECT}"})]
 
 
 def _copy(folder: Path) -> None:

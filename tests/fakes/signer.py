@@ -2,6 +2,7 @@
 """A signer that pulls as the real one does and looks at nothing: what it returns is a test's to say."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from coordinator.dsc import cleartext
 from coordinator.errors import PatchfarmError
@@ -12,10 +13,7 @@ from tests.sources import DATE, Person
 
 
 class HandSigner:
-    """Honest until told otherwise: `away`, `refuses` with a reason, or `alters` the files of that ending.
-
-    `noes` is what the coordinator answered to what it returned.
-    """
+    """Honest until told otherwise: `away`, `refuses` with a reason, or `alters` the files of that ending."""
 
     def __init__(self, farm: Coordinator, key: Person) -> None:
         self._farm = farm
@@ -23,7 +21,6 @@ class HandSigner:
         self.away = False
         self.refuses = ""
         self.alters = ""
-        self.noes: list[str] = []
 
     def work(self) -> None:
         """One look at what waits."""
@@ -32,10 +29,9 @@ class HandSigner:
             if self.refuses:
                 self._farm.refused(number, self.refuses)
                 continue
-            try:
+            # What does not work now is asked for again.
+            with suppress(PatchfarmError):
                 self._farm.signed(number, self.sign(request.update))
-            except PatchfarmError as refusal:
-                self.noes.append(refusal.message)
 
     def sign(self, update: Update) -> list[File]:
         """The .changes of all architectures, then every file, signed inside where it has a place for it."""

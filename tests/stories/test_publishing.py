@@ -118,6 +118,17 @@ def test_a_target_that_cannot_be_read_is_asked_again(farm: Farm, number: int) ->
     assert farm.state(number) == S.PUBLISHED
 
 
+def test_a_target_that_stays_unreadable_is_given_up_until_a_person_retries(farm: Farm, number: int) -> None:
+    farm.target.unreachable = True
+    farm.run()
+    wait(farm, TIMING.confirm + 60)
+    assert (farm.state(number), farm.update(number).blame) == (S.FAILED, Blame.FARM)
+    farm.target.unreachable = False
+    farm.coordinator.retry(number, "carol")
+    farm.run()
+    assert farm.state(number) == S.PUBLISHED
+
+
 def test_nothing_is_uploaded_that_was_swapped_after_it_was_signed(farm: Farm, number: int) -> None:
     farm.uploader.fails = 1
     farm.run()
