@@ -32,11 +32,13 @@ _MAX_READ = 64 << 20
 _CHUNK = 1 << 18
 _AR_MEMBERS = 10
 
-#: A note `NT_GNU_BUILD_ID` in either byte order, and a `.gnu_debuglink` whose file is named after the build-id.
+#: A note `NT_GNU_BUILD_ID` in either byte order, a `.gnu_debuglink` whose file is named after the build-id, and a
+#: `.gnu_debugaltlink` with the build-id of what dwz(1) made of a package's debug symbols.
 _BUILD_ID = re.compile(
     rb"((?:\x04\x00{3}\x14\x00{3}\x03\x00{3}|\x00{3}\x04\x00{3}\x14\x00{3}\x03)GNU\x00).{20}", re.DOTALL
 )
 _DEBUG_LINK = re.compile(rb"[0-9a-f]{38}\.debug\x00{1,4}.{4}", re.DOTALL)
+_DEBUG_ALT_LINK = re.compile(rb"(/\.dwz/[^\x00]{1,200}\x00).{20}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def _digests(tar: tarfile.TarFile, info: tarfile.TarInfo) -> tuple[str, str, byt
 
 
 def _without_build_id(elf: bytes) -> bytes:
-    return _DEBUG_LINK.sub(b"", _BUILD_ID.sub(rb"\1", elf))
+    return _DEBUG_ALT_LINK.sub(rb"\1", _DEBUG_LINK.sub(b"", _BUILD_ID.sub(rb"\1", elf)))
 
 
 def _entries(built: dict[str, Entry], reference: dict[str, Entry], prefix: str) -> Iterator[str]:

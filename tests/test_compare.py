@@ -24,7 +24,8 @@ NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
 
 def elf(build_id: bytes, code: bytes = b"code") -> bytes:
     link = build_id.hex()[2:].encode().ljust(38, b"0")[:38] + b".debug\0\0\0\0" + build_id[:4]
-    return b"\x7fELF" + code + NOTE + build_id.ljust(20, b"\1") + link + b"end"
+    shared = b"/usr/lib/debug/.dwz/x86_64-linux-gnu/sample.debug\0" + build_id[::-1].ljust(20, b"\2")
+    return b"\x7fELF" + code + NOTE + build_id.ljust(20, b"\1") + shared + link + b"end"
 
 
 def tar(files: dict[str, bytes], edit: Callable[[tarfile.TarInfo], None] = lambda info: None) -> bytes:

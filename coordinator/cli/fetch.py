@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli.session import Number, Session, session
+from coordinator.cli.session import Json, Number, Session, session
 from coordinator.dsc import is_file_name
 from coordinator.errors import BadRequest, IllegalMove, PatchfarmError
 from coordinator.model import File
@@ -17,7 +17,7 @@ from coordinator.model import File
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to put them.")]
 
 
-def fetch(context: typer.Context, number: Number, folder: Folder = Path()) -> None:
+def fetch(context: typer.Context, number: Number, folder: Folder = Path(), json: Json = False) -> None:
     """Fetch the signed files of an update."""
     here = session(context)
     update = here.farm.update(number)
@@ -29,15 +29,19 @@ def fetch(context: typer.Context, number: Number, folder: Folder = Path()) -> No
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in update.signed:
-            bring(here, file, folder)
+            place = bring(here, file, folder)
+            if not json:
+                here.out.print(str(place), soft_wrap=True)
     except OSError as error:
         raise BadRequest(
             f"{error.filename or folder}: {error.strerror}", "Name another folder with --output."
         ) from error
+    if json:
+        here.json(list[File], list(update.signed))
 
 
-def bring(here: Session, file: File, folder: Path) -> None:
-    """One file; what is there already stays, and must be the same."""
+def bring(here: Session, file: File, folder: Path) -> Path:
+    """One file, and where it is then; what is there already stays, and must be the same."""
     place = folder / file.name
     if not place.exists():
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".patchfarm-") as part:
@@ -48,7 +52,7 @@ def bring(here: Session, file: File, folder: Path) -> None:
             _link(Path(part.name), place)
     if not place.is_file() or _sha256(place) != file.sha256:
         raise BadRequest(f"{place} is there already, and is something else", "Name another folder with --output.")
-    here.out.print(str(place), soft_wrap=True)
+    return place
 
 
 def _link(part: Path, place: Path) -> None:

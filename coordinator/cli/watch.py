@@ -15,7 +15,7 @@ from coordinator.buildd import word
 from coordinator.cli import view
 from coordinator.cli.patience import patiently
 from coordinator.cli.plain import cell
-from coordinator.cli.session import Number, Session, session
+from coordinator.cli.session import Json, Number, Session, session
 from coordinator.cli.spans import Span, spans
 from coordinator.errors import BadSource, Blame, IllegalMove, PackageFailed, PatchfarmError, SignerRefused, UploadFailed
 from coordinator.model import ENDED, Job, JobState, Update, UpdateState
@@ -28,13 +28,16 @@ _WAY = tuple(UpdateState)
 Until = Annotated[UpdateState, typer.Option(help="Stop with exit code 0 once the update has come so far.")]
 
 
-def watch(context: typer.Context, number: Number, until: Until = UpdateState.PUBLISHED) -> None:
+def watch(context: typer.Context, number: Number, until: Until = UpdateState.PUBLISHED, json: Json = False) -> None:
     """Watch an update until it is published, or has come as far as --until says.
 
     Exit code 0 when it has; 20 when the package failed, 10 when it was rejected, 16 when it was withdrawn or cancelled;
     34 when the signer refused, 35 when the upload failed, 1 when the farm failed otherwise.
     """
-    follow(session(context), number, until)
+    here = session(context)
+    end = follow(here, number, until, aside=json)
+    if json:
+        here.json(Update, end)
 
 
 def follow(

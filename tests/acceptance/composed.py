@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
+import httpx2
 from docker.errors import APIError, ImageNotFound
 from docker.models.containers import Container
 
+from coordinator.client import Client
 from coordinator.mirror import mirror_for
 from tests.architecture.tree import ROOT
 from tests.sshd import free_port
@@ -76,6 +78,13 @@ class Composed:
         """A person's, got as README says."""
         return self("run", "--rm", "-T", "--entrypoint", "cat", "patchfarm", "/var/farm/operator/token").strip()
 
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """The farm as a person's client has it."""
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        with httpx2.Client(base_url=self.url(), headers=headers, timeout=120, trust_env=False) as http:
+            yield Client(http)
+
 
 @contextmanager
 def composed(folder: Path, engine: docker.DockerClient, *services: str) -> Iterator[Composed]:
@@ -89,7 +98,7 @@ def composed(folder: Path, engine: docker.DockerClient, *services: str) -> Itera
         yield farm
     finally:
         made = _made_by_workers(farm)
-        farm("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
+        farm("down", "--volumes", "--remove-orphans", "--timeout", "10", check=False)
         for image in made:
             with suppress(ImageNotFound):
                 engine.api.remove_image(image, force=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`fetch`: checked files, and nothing overwritten."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,9 @@ def test_a_name_that_is_a_path_is_refused(shell: Shell, farm: FakeFarm, tmp_path
 
 def test_nothing_is_fetched_before_it_is_signed(shell: Shell) -> None:
     assert shell("fetch", "1").code == 16
+
+
+def test_what_was_fetched_is_told_as_json(shell: Shell, farm: FakeFarm, tmp_path: Path) -> None:
+    offer(farm, hello__deb=b"deb")
+    (told,) = json.loads(shell("fetch", "1", "-o", str(tmp_path), "--json").out)
+    assert told == {"name": "hello.deb", "sha256": file("", b"deb").sha256, "size": 3}

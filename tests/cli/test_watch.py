@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`watch`: until when, how it ends, and what it survives."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -121,3 +122,10 @@ def test_on_a_terminal_the_display_has_a_line_for_each_job(farm: FakeFarm, capsy
     said = capsys.readouterr().out
     assert re.search(r"build +amd64 +Built", said)
     assert "patchfarm approve 1" in said
+
+
+def test_the_end_is_printed_as_json_and_the_way_goes_aside(shell: Shell) -> None:
+    story(shell, update(S.SIGNING), update(S.PUBLISHED))
+    said = shell("watch", "1", "--json")
+    assert json.loads(said.out)["state"] == "published"
+    assert "signer is asked" in said.err

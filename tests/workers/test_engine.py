@@ -66,6 +66,15 @@ def test_a_build_has_no_network(run: Run) -> None:
     assert "eth0" not in log
 
 
+def test_apt_can_be_made_to_forget_what_the_archive_built_from_a_source(run: Run) -> None:
+    hide = "apt-get update && /usr/lib/patchfarm/hide-source.sh cjson"
+    search = "apt-cache --names-only search '^(libcjson1|hello)$'"
+    report, log = run(shell(f"{hide} && {search}", user=User.ROOT, network=Network.MIRROR))
+    assert report.exit_code == 0
+    assert "\nhello - " in log
+    assert "\nlibcjson1 - " not in log
+
+
 def test_there_is_no_engine_inside(run: Run) -> None:
     report, _ = run(shell("! test -e /var/run/docker.sock", user=User.ROOT, network=Network.MIRROR))
     assert report.exit_code == 0
