@@ -10,7 +10,7 @@ import typer
 from coordinator.cli import view, watch
 from coordinator.cli.session import Json, Session, session
 from coordinator.dsc import cleartext, read_changes, read_dsc
-from coordinator.errors import BadRequest, BadSource
+from coordinator.errors import BadRequest, BadSignature, BadSource
 from coordinator.model import File, Update, UpdateState, Urgency
 
 
@@ -79,7 +79,12 @@ def _text(path: Path) -> bytes:
     except OSError as error:
         raise BadRequest(f"{path}: {error.strerror}", "Name the .dsc where its other files are too.") from error
     # What is not signed goes to the farm all the same, which says what it thinks of it.
-    return cleartext(data) if data.startswith(b"-----BEGIN") else data
+    if b"-----BEGIN PGP SIGNED MESSAGE-----" not in data:
+        return data
+    try:
+        return cleartext(data)
+    except BadSource as error:
+        raise BadSignature(f"{path.name}: {error.message}") from error
 
 
 def _measure(path: Path) -> File:

@@ -17,7 +17,7 @@ SAM, STRANGER = Person("sam"), Person("stranger")
 
 
 @pytest.fixture(scope="module")
-def farm(other_farm: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def sams_farm(other_farm: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A farm that takes what sam signs."""
     other_farm("submitter", "add", "sam", str(SAM.write_cert(tmp_path_factory.mktemp("sam"))), "--replace")
     return other_farm
@@ -70,27 +70,27 @@ def name_with_a_folder(paths: list[Path]) -> None:
     ],
 )
 def test_a_bad_source_is_refused_in_one_message_that_blames_the_submitter(
-    farm: Shell, tmp_path: Path, spoil: Callable[[list[Path]], None], code: int
+    sams_farm: Shell, tmp_path: Path, spoil: Callable[[list[Path]], None], code: int
 ) -> None:
     paths = make_source(tmp_path, "spoilt", "1.0-1", SAM)
     spoil(paths)
-    said = submit(farm, paths[0])
+    said = submit(sams_farm, paths[0])
     assert said.code == code, said.err
     assert "fault: whoever gave the command" in said.err
     assert "next:  " in said.err
 
 
-def test_an_unknown_suite_is_named_with_those_there_are(farm: Shell, tmp_path: Path) -> None:
-    said = submit(farm, make_source(tmp_path, "lost", "1.0-1", SAM)[0], "sarge-security")
+def test_an_unknown_suite_is_named_with_those_there_are(sams_farm: Shell, tmp_path: Path) -> None:
+    said = submit(sams_farm, make_source(tmp_path, "lost", "1.0-1", SAM)[0], "sarge-security")
     assert said.code == 13
     assert "bookworm-security" in said.err
 
 
-def test_a_source_for_no_architecture_that_is_built_is_rejected(farm: Shell, tmp_path: Path) -> None:
+def test_a_source_for_no_architecture_that_is_built_is_rejected(sams_farm: Shell, tmp_path: Path) -> None:
     dsc = make_source(tmp_path, "strange", "1.0-1", SAM, architecture="hurd-i386")[0]
-    assert submit(farm, dsc).code == 0
-    number = farm.json("list")[0]["id"]
-    said = farm.run("watch", str(number))
+    assert submit(sams_farm, dsc).code == 0
+    number = sams_farm.json("list")[0]["id"]
+    said = sams_farm.run("watch", str(number))
     assert said.code == 10
     assert "nothing to build" in said.err
 
@@ -107,19 +107,19 @@ FAILING_TEST = "#!/bin/sh\necho it does not greet\nexit 1\n"
     ],
 )
 def test_a_package_that_fails_is_its_own_fault_and_the_log_says_why(
-    farm: Shell, tmp_path: Path, name: str, changes: dict[str, str], printed: str, option: tuple[str, ...]
+    sams_farm: Shell, tmp_path: Path, name: str, changes: dict[str, str], printed: str, option: tuple[str, ...]
 ) -> None:
-    assert submit(farm, make_source(tmp_path, name, "1.0-1", SAM, changes=changes)[0]).code == 0
-    number = farm.json("list")[0]["id"]
-    said = farm.run("watch", str(number))
+    assert submit(sams_farm, make_source(tmp_path, name, "1.0-1", SAM, changes=changes)[0]).code == 0
+    number = sams_farm.json("list")[0]["id"]
+    said = sams_farm.run("watch", str(number))
     assert said.code == 20, said.err
     assert "fault: the package" in said.err
     assert f"patchfarm log {number}" in said.err
-    assert printed in farm("log", str(number), "amd64", *option)
-    assert farm.json("show", str(number))["blame"] == Blame.PACKAGE
+    assert printed in sams_farm("log", str(number), "amd64", *option)
+    assert sams_farm.json("show", str(number))["blame"] == Blame.PACKAGE
 
 
-def test_after_all_that_the_farm_still_takes_a_good_one(farm: Shell, tmp_path: Path) -> None:
-    assert submit(farm, make_source(tmp_path, "good", "1.0-1", SAM)[0]).code == 0
-    number = farm.json("list")[0]["id"]
-    farm("watch", str(number), "--until", "awaiting-approval")
+def test_after_all_that_the_farm_still_takes_a_good_one(sams_farm: Shell, tmp_path: Path) -> None:
+    assert submit(sams_farm, make_source(tmp_path, "good", "1.0-1", SAM)[0]).code == 0
+    number = sams_farm.json("list")[0]["id"]
+    sams_farm("watch", str(number), "--until", "awaiting-approval")

@@ -42,7 +42,7 @@ class StepTiming:
 
 @dataclass(frozen=True)
 class Report:
-    """The answer to one order. `reason` is one line for people; `left_out` names optional indices that did not verify."""
+    """The answer to one order. `reason` is a line for people; `left_out` names optional indices that did not verify."""
 
     job: JobKey
     attempt: int
