@@ -66,7 +66,7 @@ def _published(here: Session, update: Update, meanwhile: Callable[[Update], None
     try:
         return watch.follow(here, update.id, UpdateState.PUBLISHED, meanwhile=meanwhile)
     except PackageFailed as failed:
-        here.note(f"{failed.message}\nTests that measure time fail on a busy machine: trying once more.")
+        here.note(f"{failed.message}: tests that measure time fail on a busy machine. Trying once more.")
         here.farm.retry(update.id)
     return watch.follow(here, update.id, UpdateState.PUBLISHED, meanwhile=meanwhile)
 
@@ -139,10 +139,10 @@ def _tell(here: Session, settings: Settings, update: Update, intake: float) -> N
     say("", cell(f"Published in {settings.url}/repository; to install from it:", "bold"), sep="\n", soft_wrap=True)
     for line in install_commands(settings, update):
         say(cell(f"    {line}"), soft_wrap=True)
-    here.note(
-        f"\nThe farm stays up: `patchfarm show {update.id}`, `patchfarm fetch {update.id} -o DIR`, `patchfarm down`. "
-        f"Before it is used for real: `patchfarm approver remove {PEOPLE[0]}`, and {PEOPLE[1]}."
-    )
+    here.note("")
+    number = update.id
+    here.note(f"The farm stays up: `patchfarm show {number}`, `patchfarm fetch {number} -o DIR`, `patchfarm down`.")
+    here.note(f"Before it is used for real, `patchfarm approver remove {PEOPLE[0]}`, and {PEOPLE[1]} too.")
 
 
 def _times(here: Session, update: Update, intake: float) -> Table:

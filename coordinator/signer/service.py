@@ -72,7 +72,7 @@ class Signer:
         else:
             return
         tried = self._later[number][0]
-        self._later[number] = tried + 1, self._now() + min(2.0**tried, _LONGEST_PAUSE)
+        self._later[number] = tried + 1, self._now() + min(2.0 ** min(tried, 10), _LONGEST_PAUSE)
 
     def _sign_or_refuse(self, request: SigningRequest) -> None:
         update = request.update
