@@ -4,6 +4,7 @@
 It says what it saw and judges nothing; whatever happens it leaves no container and no image of its own behind.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from workers.transfer import Farm, digest_of
 from workers.wire.arch import Tier
 from workers.wire.order import Order, Step
 from workers.wire.report import Artifact, Outcome, Report, StepTiming
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 #: What a report calls the time that the base image took; no step of a recipe can have this name.
 IMAGE = "base image"
@@ -88,8 +91,9 @@ class Attempt:
 
     def _check_names(self) -> None:
         for given in self._order.inputs:
-            if not FILE_NAME.fullmatch(given.name):
-                raise broken(f"the order names an input {given.name!r}")
+            # Both become paths here, and whoever gave the order may not be who it seems.
+            if not FILE_NAME.fullmatch(given.name) or not _SHA256.fullmatch(given.sha256) or given.size < 0:
+                raise broken(f"the order names an input {given.name!r} that cannot be one")
         if not self._order.steps:
             raise broken("the order has no steps")
 

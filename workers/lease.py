@@ -47,6 +47,11 @@ class Lease:
         if self.stopping() and self._stop is not None:
             raise self._stop
 
+    def give_up(self, why: str) -> None:
+        """End the attempt: without this its work would be for nothing."""
+        if self._stop is None:
+            self._stop = broken(why)
+
     def lost(self) -> None:
         """Another call was told that the attempt belongs to somebody else."""
         self._stop = Fenced("the lease is lost")

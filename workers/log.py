@@ -7,7 +7,7 @@ What a package prints is hostile: it is counted, cut at the limit, and never int
 import hashlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -68,15 +68,25 @@ class AttemptLog:
 
 
 class Shipper:
-    """Sends a growing log to where `send(offset, data)` puts it and answers the size it has there, in a thread."""
+    """Sends a growing log to where `send(offset, data)` puts it and answers the size it has there, in a thread.
 
-    def __init__(self, log: AttemptLog, send: Callable[[int, bytes], int]) -> None:
+    `failed` is told why as soon as that is not possible any more; `close` raises it.
+    """
+
+    def __init__(self, log: AttemptLog, send: Callable[[int, bytes], int], failed: Callable[[str], None]) -> None:
         self._log = log
         self._send = send
+        self._failed = failed
         self._sent = 0
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._end = self._thread.submit(self._carry)
+        self._end.add_done_callback(self._tell)
+
+    def _tell(self, end: "Future[None]") -> None:
+        error = end.exception()
+        if error is not None:
+            self._failed(f"the log did not arrive: {error}")
 
     def _carry(self) -> None:
         while not self._closing.wait(_PAUSE):

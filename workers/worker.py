@@ -37,7 +37,13 @@ class Worker:
     shutting_down: Callable[[], bool]
 
     def work(self, job: JobKey, attempt: int, host: Arch) -> None:
-        """Claim an attempt and see it through; nothing happens where there is nothing to claim."""
+        """Claim an attempt and see it through; nothing happens where there is nothing to claim.
+
+        A bell is not believed: one that rings at another architecture's queue would make the job fail here.
+        """
+        if job.arch not in (host, Arch.ALL):
+            _LOG.warning("%s/%s: rung for at the queue of %s, and not claimed", job, attempt, host)
+            return
         tier = self.config.tiers[host]
         try:
             order = self.farm.claim(job, attempt, tier)
@@ -49,9 +55,7 @@ class Worker:
             self._report(self._empty(job, attempt, tier, reason))
             return
         with tempfile.TemporaryDirectory(dir=self.config.home, prefix="attempt-") as folder:
-            report = self._carry_out(order, tier, Path(folder))
-        if report is not None:
-            self._report(report)
+            self._carry_out(order, tier, Path(folder))
 
     def _report(self, report: Report) -> None:
         try:
@@ -61,21 +65,24 @@ class Worker:
         else:
             _LOG.info("%s/%s: %s %s", report.job, report.attempt, report.outcome, report.reason)
 
-    def _carry_out(self, order: Order, tier: Tier, scratch: Path) -> Report | None:
-        """The report, or nothing where the lease was lost."""
+    def _carry_out(self, order: Order, tier: Tier, scratch: Path) -> None:
+        """Do it and report it, unless the lease was lost. The lease is kept until the report has arrived."""
         log = AttemptLog(scratch / "log", order.limits.log_bytes)
         lease = Lease(order.lease_seconds, lambda: self.farm.renew(order.job, order.attempt), self.shutting_down)
         with lease:
-            shipper = Shipper(log, lambda offset, data: self.farm.log(order.job, order.attempt, offset, data))
+            shipper = Shipper(
+                log, lambda offset, data: self.farm.log(order.job, order.attempt, offset, data), lease.give_up
+            )
             report = self._try(order, tier, scratch, lease, log)
             try:
                 shipper.close()
             except Fenced:
-                return None
+                return
             except (OSError, ValueError, Refused) as error:
                 # The log is evidence: without it the attempt says nothing that can be relied on.
-                return report and _spoilt(report, f"the log did not arrive: {error}")
-        return report
+                report = report and _spoilt(report, f"the log did not arrive: {error}")
+            if report is not None:
+                self._report(report)
 
     def _try(self, order: Order, tier: Tier, scratch: Path, lease: Lease, log: AttemptLog) -> Report | None:
         try:

@@ -60,15 +60,6 @@ def imported(tree: ast.Module) -> set[str]:
     return plain | {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
 
-@pytest.mark.parametrize("table", [arch.MACHINE, arch.QEMU], ids=["uname", "qemu"])
-def test_every_real_architecture_is_in_every_table(table: dict[arch.Arch, str]) -> None:
-    assert set(table) == set(arch.Arch) - {arch.Arch.ALL}
-
-
-def test_every_real_architecture_runs_natively_somewhere() -> None:
+def test_every_real_architecture_can_be_emulated_and_runs_natively_somewhere() -> None:
     natively = set().union(*arch.RUNS_NATIVELY.values())
-    assert natively == set(arch.Arch) - {arch.Arch.ALL}
-
-
-def test_a_machine_runs_what_it_is() -> None:
-    assert all(one in arch.RUNS_NATIVELY[machine] for one, machine in arch.MACHINE.items())
+    assert set(arch.QEMU) == natively == set(arch.Arch) - {arch.Arch.ALL}

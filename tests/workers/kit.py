@@ -56,6 +56,7 @@ class MemoryFarm:
         self.offers: list[Offer] = []
         self.fenced = False
         self.cancel = False
+        self.log_fails = False
         self.claims = 0
         self.inputs: list[Input] = []
 
@@ -77,6 +78,8 @@ class MemoryFarm:
 
     def log(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
         self._fence()
+        if self.log_fails:
+            raise OSError("no route to the coordinator")
         assert offset == len(self.written)
         self.written += data
         return len(self.written)

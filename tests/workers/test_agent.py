@@ -40,6 +40,12 @@ def test_both_sides_use_the_broker_alike() -> None:
     assert conf.broker_transport_options["global_keyprefix"] == "f1:"
 
 
+def test_nobody_ends_a_worker_or_its_attempt_through_the_broker() -> None:
+    conf = Celery("x", set_as_current=False).conf
+    conf.update(broker.settings("redis://127.0.0.1/0", "f1"))
+    assert conf.worker_enable_remote_control is False
+
+
 class _Coordinator(ThreadingHTTPServer):
     """Answers one claim with the given order and every other with a conflict; keeps what it was told."""
 

@@ -40,7 +40,7 @@ def test_everything_written_arrives_even_where_the_other_side_takes_less(tmp_pat
         there.extend(data[:3])
         return len(there)
 
-    shipper = Shipper(log, take_three)
+    shipper = Shipper(log, take_three, pytest.fail)
     log.write(b"0123456789")
     shipper.close()
     assert bytes(there) == b"0123456789"
@@ -48,7 +48,9 @@ def test_everything_written_arrives_even_where_the_other_side_takes_less(tmp_pat
 
 def test_a_log_that_cannot_be_sent_is_an_error_at_its_end(tmp_path: Path) -> None:
     log = AttemptLog(tmp_path / "log", 1000)
-    shipper = Shipper(log, lambda _offset, _data: 0)
+    told: list[str] = []
+    shipper = Shipper(log, lambda _offset, _data: 0, told.append)
     log.write(b"x")
     with pytest.raises(OSError, match="keeps the log at 0 bytes"):
         shipper.close()
+    assert told == ["the log did not arrive: the coordinator keeps the log at 0 bytes"]

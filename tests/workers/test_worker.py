@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One ring of the doorbell on a fake engine: what is reported, and that nothing is left behind."""
 
+import dataclasses
 import hashlib
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ from workers.sandbox import Sandbox, SandboxError
 from workers.sandbox.fake import Play
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import WireError
-from workers.wire.order import JobKey, Limits, Order
-from workers.wire.report import Outcome
+from workers.wire.order import Input, JobKey, Limits, Order
+from workers.wire.report import Heartbeat, Outcome, Report
 
 _UNMET = b"""The following packages have unmet dependencies:
  builddeps:./a_1.dsc : Depends: libfoo-dev (>= 9) but it is not installable
@@ -168,6 +170,50 @@ def test_a_worker_that_is_shut_down_hands_its_attempt_back(tmp_path: Path) -> No
     bench.ending = True
     report = bench.work()
     assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
+
+
+def test_a_bell_at_another_architectures_queue_is_not_answered(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.worker.work(JOB, 3, Arch.ARM64)
+    assert (bench.farm.claims, bench.farm.reports) == (0, [])
+
+
+@pytest.mark.parametrize("sha256", ["/tmp/pwned", "../../pwned", "A" * 64, ""])
+def test_an_input_whose_digest_is_none_is_never_written(tmp_path: Path, sha256: str) -> None:
+    bench = Bench(tmp_path, order(inputs=(Input("a_1.dsc", sha256, 3),)))
+    bench.farm.blobs[sha256] = b"bad"
+    report = bench.work()
+    assert report.outcome == Outcome.BROKEN
+    assert "cannot be one" in report.reason
+    assert bench.sandbox.specs == []
+
+
+def test_a_log_that_does_not_arrive_ends_the_attempt_at_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(b"again\n", endless=True))
+    bench.farm.log_fails = True
+    report = bench.work()
+    assert report.outcome == Outcome.BROKEN
+    assert "the log did not arrive" in report.reason
+
+
+def test_the_lease_is_kept_until_the_report_has_arrived(tmp_path: Path) -> None:
+    class Slow(MemoryFarm):
+        """Takes its time with a report: until the lease was renewed meanwhile."""
+
+        def renew(self, job: JobKey, attempt: int) -> Heartbeat:
+            renewed.set()
+            return super().renew(job, attempt)
+
+        def report(self, report: Report) -> None:
+            renewed.clear()
+            assert renewed.wait(30)
+            super().report(report)
+
+    renewed = threading.Event()
+    bench = Bench(tmp_path)
+    bench.farm = Slow(order(lease_seconds=1))
+    bench.worker = dataclasses.replace(bench.worker, farm=bench.farm)
+    assert bench.work().outcome == Outcome.FINISHED
 
 
 def test_an_engine_that_is_not_there_is_reported_in_one_line(tmp_path: Path) -> None:

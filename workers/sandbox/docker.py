@@ -108,7 +108,7 @@ class DockerSandbox:
             pump = _Pump(frames_iter(socket, tty=False), sink)  # type: ignore[no-untyped-call]  # the SDK has none
             self._client.api.start(container)
             started = time.monotonic()
-            state = self._until_exit(container, stop)
+            state = self._until_exit(container, lambda: stop() or pump.failed())
             seconds = time.monotonic() - started
             pump.finish()
         return Ended(int(state["ExitCode"]), bool(state["OOMKilled"]), seconds)
@@ -206,6 +206,10 @@ class _Pump:
     def _carry(self) -> None:
         for _, piece in self._printed:
             self._sink(piece)
+
+    def failed(self) -> bool:
+        """Whether nothing more can be carried, though there may be more: `finish` raises why."""
+        return self._end.done() and self._end.exception() is not None
 
     def finish(self) -> None:
         """Wait for the rest, which ends with the container; raises what went wrong."""

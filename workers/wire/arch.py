@@ -25,17 +25,6 @@ class Tier(StrEnum):
     EMULATED = "emulated"
 
 
-#: What `uname -m` says on a machine of that architecture, and what setarch(8) is asked for.
-MACHINE: dict[Arch, str] = {
-    Arch.AMD64: "x86_64",
-    Arch.ARM64: "aarch64",
-    Arch.ARMHF: "armv7l",
-    Arch.I386: "i686",
-    Arch.PPC64EL: "ppc64le",
-    Arch.RISCV64: "riscv64",
-    Arch.S390X: "s390x",
-}
-
 #: Architectures whose programs a 64-bit kernel of the key runs by itself.
 RUNS_NATIVELY: dict[str, frozenset[Arch]] = {
     "x86_64": frozenset({Arch.AMD64, Arch.I386}),

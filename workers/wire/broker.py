@@ -30,6 +30,8 @@ def settings(broker: str, farm: str) -> dict[str, object]:
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
+        # Else anybody who can write to the broker could end workers and their attempts.
+        "worker_enable_remote_control": False,
         "worker_hijack_root_logger": False,
         "enable_utc": True,
     }
