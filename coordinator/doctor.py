@@ -26,6 +26,7 @@ from workers.wire.arch import Arch, Tier
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "redis-server": ("redis-server", "valkey-server"),
     "mmdebstrap": ("mmdebstrap",),
+    "uidmap": ("newuidmap",),
     "gnupg": ("gpg",),
     "gpgv": ("gpgv",),
     "dpkg-dev": ("dpkg-source",),

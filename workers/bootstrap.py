@@ -2,12 +2,14 @@
 """Runs mmdebstrap: from an environment's indices to a tarball of a system. Nothing but the tarball is left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -25,22 +27,33 @@ def bootstrap(
 ) -> tuple[str, ...]:
     """Make `root.tar` in the folder; answers the optional indices that were left out. Raises AttemptEnded."""
     optional = deb.optional_sources(environment)
-    sources = folder / "optional"
-    sources.mkdir(mode=0o755)
-    for name, index in optional.items():
-        (sources / name).write_text(deb.source_line(index))
     command = deb.bootstrap_command(environment, arch, folder / "root.tar")
-    lines, exit_code = _run(command, deb.required_sources(environment), sources, say, check)
+    # Where root of another user namespace may look, which mmdebstrap's hook is unless the worker is root itself.
+    with tempfile.TemporaryDirectory(prefix="patchfarm-") as hooks:
+        _lay_out(Path(hooks), {name: deb.source_line(index) for name, index in optional.items()})
+        lines, exit_code = _run(command, deb.required_sources(environment), Path(hooks), say, check)
     if exit_code != 0:
         raise broken(f"no base image for {environment.suite} {arch}: {deb.why_bootstrap_failed(lines)}")
     return deb.left_out(lines, optional, arch)
 
 
+def _lay_out(folder: Path, optional: Mapping[str, str]) -> None:
+    """What the hook needs: the scripts, and in a folder of their own the sources that may be left out."""
+    for script in SCRIPTS.glob("*.sh"):
+        shutil.copy(script, folder)
+    sources = folder / "optional"
+    sources.mkdir()
+    for name, line in optional.items():
+        (sources / name).write_text(line)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 def _run(
-    command: list[str], stdin: str, optional: Path, say: Callable[[bytes], None], check: Callable[[], None]
+    command: list[str], stdin: str, hooks: Path, say: Callable[[bytes], None], check: Callable[[], None]
 ) -> tuple[list[str], int]:
     """Run it, saying what it says; answers its last lines and its exit code."""
-    environment = {**os.environ, "PATCHFARM_SCRIPTS": str(SCRIPTS), "PATCHFARM_OPTIONAL": str(optional)}
+    environment = {**os.environ, "PATCHFARM_SCRIPTS": str(hooks), "PATCHFARM_OPTIONAL": str(hooks / "optional")}
     try:
         process = subprocess.Popen(
             command,
