@@ -95,7 +95,9 @@ def engine(settings: Settings) -> tuple[Engine, RedisWake]:
         bell=CeleryBell(broker, settings.farm),
         clock=SystemClock(),
         destinations=destinations(settings),
-        timing=Timing(ring_again=settings.ring_again_seconds, confirm=settings.confirm_seconds),
+        timing=Timing(
+            ring_again=settings.ring_again_seconds, confirm=settings.confirm_seconds, lease=settings.lease_seconds
+        ),
     )
     return made, RedisWake(broker, settings.farm)
 

@@ -16,7 +16,7 @@ import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from coordinator.errors import BadRequest, FarmDown, PatchfarmError
-from coordinator.model import File, HistoryEntry, SigningRequest, Suite, Update, UpdateState, Urgency, Worker
+from coordinator.model import File, HistoryEntry, SigningRequest, Suite, Update, UpdateState, Urgency, Waiting, Worker
 from coordinator.problem import MEDIA_TYPE, Problem, error_of
 from workers.wire.order import JobKey
 
@@ -64,6 +64,10 @@ class Client:
     def history(self, number: int) -> list[HistoryEntry]:
         """What happened to an update, oldest first."""
         return self._ask(list[HistoryEntry], "GET", f"/updates/{number}/history")
+
+    def waiting(self, number: int) -> list[Waiting]:
+        """What the engine has still to do for an update, oldest first."""
+        return self._ask(list[Waiting], "GET", f"/updates/{number}/waiting")
 
     def digests(self, number: int) -> str:
         """The text that an approver signs."""

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The farm's settings: defaults.toml < `farm.toml` in the home < PATCHFARM_* in the environment.
 
-Secrets are never settings: they are files under `secrets/`, named here, opened where they are used.
+Secrets are files under `secrets/`, opened where they are used, and no settings: but for a broker's password, which has
+no place outside its URL.
 """
 
 import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -142,8 +146,16 @@ class Settings(BaseSettings):
     ring_again_seconds: int
     confirm_seconds: int
     slots: int
-    arches: tuple[Arch, ...] = ()
+    arches: Annotated[tuple[Arch, ...], NoDecode] = ()
     targets: dict[str, TargetSettings] = {}
+
+    @field_validator("arches", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """The environment has a list as words with commas between them, as a worker's has it; TOML has lists."""
+        if not isinstance(given, str):
+            return given
+        return [word.strip() for word in given.split(",") if word.strip()]
 
     @property
     def paths(self) -> Home:
@@ -161,12 +173,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The order of precedence: what is given here, then the environment, the home's file, the defaults."""
         own = Home(Path(init_settings().get("home", default_home()))).settings
-        return (
-            init_settings,
-            env_settings,
-            TomlConfigSettingsSource(settings_cls, own),
-            TomlConfigSettingsSource(settings_cls, DEFAULTS),
-        )
+        files = (_toml(settings_cls, own), _toml(settings_cls, DEFAULTS))
+        return init_settings, env_settings, *files
+
+
+def _toml(settings: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
+    try:
+        return TomlConfigSettingsSource(settings, path)
+    except UnicodeDecodeError as error:
+        raise tomllib.TOMLDecodeError(str(error)) from error
 
 
 def load() -> Settings:

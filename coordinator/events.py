@@ -65,10 +65,14 @@ class JobLost:
 
 @dataclass(frozen=True)
 class Approved:
-    """A person signed the digest set; the approve stage checked who and what."""
+    """A person signed the digest set; the approve stage checked who and what.
+
+    `void` are the earlier approvals that hold no more, since their person is none who may approve now.
+    """
 
     at: datetime
     approval: Approval
+    void: tuple[Approval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class Published:
-    """The target archive shows the version in its signed index."""
+    """The target archive shows the signed .dsc in its signed index."""
 
     at: datetime
 
@@ -112,10 +116,11 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Retried:
-    """A person asked for what failed to be done again."""
+    """A person asked for what failed to be done again. `void` as in Approved."""
 
     at: datetime
     by: str
+    void: tuple[Approval, ...] = ()
 
 
 @dataclass(frozen=True)

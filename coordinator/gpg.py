@@ -18,12 +18,17 @@ from coordinator.errors import NotAllowed, PatchfarmError
 #: a unix socket's path may have 107 (unix(7)).
 _LONGEST_HOME = 87
 _LONGEST_SOCKET = 107 - len(".browser")
+#: How long gpg may take where nobody has to be asked, in seconds: a card or an HSM may be slow.
+SECONDS = 120.0
 
 
-def clearsign(text: str, key: str | None, home: Path | None) -> bytes:
-    """The text with a signature around it; `key` and `home` are gpg's own defaults unless given. Raises NotAllowed."""
+def clearsign(text: str, key: str | None, home: Path | None, seconds: float | None = None) -> bytes:
+    """The text with a signature around it; `key` and `home` are gpg's own defaults unless given. Raises NotAllowed.
+
+    A person who has to type a passphrase is waited for as long as they take; a service gives it `seconds`.
+    """
     chosen = [] if key is None else [f"--local-user={key}"]
-    return _gpg([*chosen, "--armor", "--digest-algo=SHA512", "--clearsign"], home, text.encode())
+    return _gpg([*chosen, "--armor", "--digest-algo=SHA512", "--clearsign"], home, text.encode(), seconds)
 
 
 def make_key(home: Path, user_id: str) -> str:
@@ -61,19 +66,25 @@ def _told(status: bytes, keyword: str, home: Path) -> str:
     raise PatchfarmError(f"gpg did not say {keyword} of a key in {home}")
 
 
-def _gpg(arguments: Sequence[str], home: Path | None, data: bytes = b"") -> bytes:
+def _gpg(arguments: Sequence[str], home: Path | None, data: bytes = b"", seconds: float | None = SECONDS) -> bytes:
     # With --batch gpg asks nothing itself; its agent may still ask for a passphrase, which --no-tty would forbid.
     if home is None:
-        return _run(["gpg", "--batch", *arguments], data)
+        return _run(["gpg", "--batch", *arguments], data, seconds)
     with reachable(home) as short:
-        return _run(["gpg", "--batch", "--homedir", str(short), *arguments], data)
+        return _run(["gpg", "--batch", "--homedir", str(short), *arguments], data, seconds)
 
 
-def _run(argv: Sequence[str], data: bytes = b"") -> bytes:
+def _run(argv: Sequence[str], data: bytes = b"", seconds: float | None = SECONDS) -> bytes:
+    environment = {**_terminal(), **os.environ}
     try:
-        done = subprocess.run(argv, input=data, capture_output=True, env={**_terminal(), **os.environ})
+        done = subprocess.run(argv, input=data, capture_output=True, env=environment, timeout=seconds)
     except FileNotFoundError as error:
         raise PatchfarmError(f"{argv[0]} is not installed", "Type: sudo apt-get install gnupg") from error
+    except subprocess.TimeoutExpired as error:
+        raise PatchfarmError(
+            f"{argv[0]} did not end within {seconds:.0f} s",
+            "Look whether its agent waits for a passphrase, a card or an HSM: a service's key must need nobody.",
+        ) from error
     if done.returncode != 0:
         raise NotAllowed(
             f"{argv[0]} failed: {_last_line(done.stderr)}",

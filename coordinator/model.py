@@ -77,8 +77,8 @@ class File:
 class Source:
     """A verified source package. `files[0]` is the .dsc; `architectures` is its Architecture field, split.
 
-    `binaries` and `has_tests` say what it builds and whether it has DEP-8 tests. `signed_by` is the primary
-    fingerprint of the signing certificate in lower case, empty where an archive vouched for it.
+    `builds_all`, `builds_any` and `has_tests` say which halves it has and whether it has DEP-8 tests. `signed_by` is
+    the primary fingerprint of the signing certificate in lower case, empty where an archive vouched for it.
     """
 
     name: str
@@ -192,6 +192,13 @@ class Update:
     reason: str = ""
     blame: Blame | None = None
 
+    @property
+    def approvable(self) -> bool:
+        """Whether people may approve it now: it waits for them, or nothing but a signature is missing."""
+        if self.state == UpdateState.FAILED:
+            return not self.signed and all(job.state == JobState.SUCCEEDED for job in self.jobs)
+        return self.state == UpdateState.AWAITING_APPROVAL
+
     def job(self, kind: JobKind, arch: Arch) -> Job | None:
         """The job of that kind and architecture, if it was planned."""
         return next((job for job in self.jobs if (job.kind, job.arch) == (kind, arch)), None)
@@ -247,6 +254,16 @@ class HistoryEntry:
     event: str
     detail: str
     digest: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An instruction of an update that is not carried out yet: `instruction` is its name, `last_error` why it waits."""
+
+    instruction: str
+    tries: int
+    due_at: datetime
+    last_error: str
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ def user_id(cert: Cert) -> str:
     return next((str(user) for user in cert.user_ids), fingerprint(cert))
 
 
+def lines(text: bytes) -> list[bytes]:
+    """The lines without white space at their ends, which a signature of text leaves out as well (RFC 9580, 7.2)."""
+    return [line.rstrip() for line in text.rstrip().split(b"\n")]
+
+
 class SequoiaVerifier:
     """The port Verifier. What a certificate or key signed counts no more once it is revoked or has expired."""
 
@@ -62,7 +67,7 @@ class SequoiaVerifier:
         certs = {fingerprint(cert): cert for keyring in keyrings for cert in load_certs(keyring)}
         verified, signers = _verify(data, list(certs.values()))
         signed = verified.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
-        if _lines(framed) != _lines(signed):
+        if lines(framed) != lines(signed):
             raise BadSignature("what is signed is not what the message shows")
         reasons = [self._unfit(certs[primary], key) for primary, key in signers]
         if all(reasons):
@@ -107,11 +112,6 @@ def _verify(data: bytes, certs: list[Cert]) -> tuple[bytes, list[tuple[str, str]
     if verified.bytes is None or not signers:
         raise BadSignature("no good signature by anybody in the keyring")
     return verified.bytes, signers
-
-
-def _lines(text: bytes) -> list[bytes]:
-    """The lines without white space at their ends, which a signature of text leaves out as well (RFC 9580, 7.2)."""
-    return [line.rstrip() for line in text.rstrip().split(b"\n")]
 
 
 def _subkey_unfit(cert: Cert, key: str, now: datetime, name: str) -> str:

@@ -34,7 +34,7 @@ from coordinator.events import (
     Uploaded,
     Withdrawn,
 )
-from coordinator.model import Job, JobState, Update, UpdateState
+from coordinator.model import Approval, Job, JobState, Update, UpdateState
 from workers.wire.arch import Arch
 from workers.wire.order import JobKind
 
@@ -79,7 +79,7 @@ def step(update: Update, event: Event) -> Result:
     """What the event makes of the update. Raises IllegalMove or, for an attempt that is not the current one, Fenced."""
     move = TABLE.get((update.state, type(event)))
     if move is None:
-        raise IllegalMove(f"update {update.id} is {update.state}: {_words(type(event).__name__)} is not possible now")
+        raise _impossible(update, event)
     after, instructions = move.make(update, event)
     if after.state not in move.to:
         raise AssertionError(
@@ -93,8 +93,10 @@ def begin(update: Update) -> Result:
     return replace(update, state=UpdateState.RECEIVED), (Plan(),)
 
 
-def _words(name: str) -> str:
-    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+def _impossible(update: Update, event: Event) -> IllegalMove:
+    name = type(event).__name__
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+    return IllegalMove(f"update {update.id} is {update.state}: {words} is not possible now")
 
 
 def _plan(update: Update, event: Planned) -> Result:
@@ -150,8 +152,24 @@ def _lose(update: Update, event: JobLost) -> Result:
 
 
 def _approve(update: Update, event: Approved) -> Result:
-    others = tuple(old for old in update.approvals if old.person != event.approval.person)
-    return _await_approval(replace(update, approvals=(*others, event.approval))), ()
+    return _await_approval(_approved(update, event)), ()
+
+
+def _approve_failed(update: Update, event: Approved) -> Result:
+    """The signer may have wanted other people than the farm: more may approve, and then somebody retries."""
+    if not update.approvable:
+        raise _impossible(update, event)
+    return _approved(update, event), ()
+
+
+def _approved(update: Update, event: Approved) -> Update:
+    held = _without(update, event.void).approvals
+    others = tuple(old for old in held if old.person != event.approval.person)
+    return replace(update, approvals=(*others, event.approval))
+
+
+def _without(update: Update, void: tuple[Approval, ...]) -> Update:
+    return replace(update, approvals=tuple(held for held in update.approvals if held not in void))
 
 
 def _sign(update: Update, event: Signed) -> Result:
@@ -188,8 +206,10 @@ def _cancel(update: Update, event: Cancelled) -> Result:
 
 def _retry(update: Update, event: Retried) -> Result:
     fresh = replace(update, reason="", blame=None, uploaded_at=None)
+    # What the signer signed it signed on approvals that held then.
     if update.signed:
-        return replace(fresh, state=UpdateState.PUBLISHING, uploaded_at=None), (Upload(),)
+        return replace(fresh, state=UpdateState.PUBLISHING), (Upload(),)
+    fresh = _without(fresh, event.void)
     if all(job.state == JobState.SUCCEEDED for job in update.jobs):
         return _await_approval(fresh), ()
     jobs = tuple(job if job.state == JobState.SUCCEEDED else _anew(job, event.at) for job in update.jobs)
@@ -310,5 +330,6 @@ TABLE: dict[tuple[UpdateState, type[Event]], Move] = {
     (_S.PUBLISHING, Published): Move(_publish, (_S.PUBLISHED,)),
     (_S.PUBLISHING, Refused): Move(_fail, (_S.FAILED,)),
     (_S.FAILED, Retried): Move(_retry, (_S.BUILDING, _S.TESTING, _S.AWAITING_APPROVAL, _S.SIGNING, _S.PUBLISHING)),
+    (_S.FAILED, Approved): Move(_approve_failed, (_S.FAILED,)),
     (_S.FAILED, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
 }

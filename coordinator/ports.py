@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the decisions need from outside, as protocols. Each has a real adapter and a fake, and one suite for both."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from coordinator import model
-from coordinator.model import File, HistoryEntry, Role, Update, UpdateState, Worker
+from coordinator.model import File, HistoryEntry, Role, Update, UpdateState, Waiting, Worker
 from coordinator.pipeline import Instruction, Ring
 from workers.wire.arch import Arch
 from workers.wire.order import Index, JobKey
@@ -31,11 +31,26 @@ class Due:
     tries: int
 
 
+def accept(_others: Sequence[Update]) -> None:
+    """The check that an update is added with unless another is named: none."""
+
+
 class Store(Protocol):
     """The truth. Every write is one transaction; one on an outdated update raises StaleUpdate and changes nothing."""
 
-    def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
-        """Keep a new update: its `id` and `revision` are given here. Writes the first history entry."""
+    def add(
+        self,
+        update: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Update]], None] = accept,
+    ) -> Update:
+        """Keep a new update: its `id` and `revision` are given here. Writes the first history entry.
+
+        `check` is given the updates of the same source and suite that have not ended, read in the same transaction;
+        where it raises nothing is kept. It must not use the store.
+        """
 
     def load(self, update: int) -> Update:
         """Raises UnknownName."""
@@ -69,6 +84,9 @@ class Store(Protocol):
     def postpone(self, due: Due, until: datetime, why: str) -> None:
         """It could not be carried out now; counts a try."""
 
+    def waiting(self, update: int) -> list[Waiting]:
+        """What is left to be carried out for an update, oldest first."""
+
     def seen(self, worker: Worker) -> None:
         """A worker gave a sign of life."""
 
@@ -76,7 +94,7 @@ class Store(Protocol):
         """Every worker ever seen, by name."""
 
     def grant(self, name: str, role: Role, token_sha256: str) -> None:
-        """Let the bearer of a token act as `name`; replaces the token of the same name and role."""
+        """Let the bearer of a token act as `name`; replaces that name's token of the role, and this token's name."""
 
     def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
         """Who bears that token."""
@@ -180,5 +198,8 @@ class Uploader(Protocol):
 class Target(Protocol):
     """The archive an update is published to."""
 
+    def sources(self, suite: str, source: str) -> list[SourceEntry]:
+        """What it has of a source, each with its .dsc first. Raises ArchiveUnreachable, BadSignature, BadRecipe."""
+
     def versions(self, suite: str, source: str) -> list[str]:
-        """The versions of a source it has; raises ArchiveUnreachable."""
+        """The versions of those alone."""

@@ -15,7 +15,7 @@ from coordinator.errors import ArchiveUnreachable, BadRecipe, BadSource, Unknown
 from coordinator.model import ENDED, File, Source, Update, UpdateState, Urgency
 from coordinator.ports import Archive, Blobs, Clock, SourceEntry, Store, Target, Verifier
 from coordinator.recipe import Recipe, Recipes
-from coordinator.stages import intake
+from coordinator.stages import intake, publish
 from workers.wire.order import Index
 
 _OPEN = tuple(state for state in UpdateState if state not in ENDED)
@@ -84,7 +84,7 @@ class Reception:
         published = self.targets(rules.publish.target).versions(rules.suite, source.name)
         intake.refuse_unless_newer(source.name, source.version, published)
         now = self.clock.now()
-        update = Update(
+        return Update(
             id=0,
             revision=0,
             state=UpdateState.RECEIVED,
@@ -98,17 +98,22 @@ class Reception:
             created_at=now,
             changed_at=now,
         )
-        self.refuse_beside_newer(update)
-        return update
 
-    def refuse_beside_newer(self, update: Update) -> None:
-        """Raises NotNewer where another update of the source, and not an older one, is on its way to the suite."""
+    def refuse_comeback(self, update: Update, rules: Recipe) -> None:
+        """Raises NotNewer where another update took the place of one that failed: on its way, or in the archive.
+
+        What the archive has may be the update itself, which failed because that showed too late.
+        """
         others = [
-            other.source.version
+            other
             for other in self.store.updates(_OPEN, limit=1000)
-            if other.id != update.id and (other.suite, other.source.name) == (update.suite, update.source.name)
+            if (other.suite, other.source.name) == (update.suite, update.source.name)
         ]
-        intake.refuse_unless_newer(update.source.name, update.source.version, others, "is on its way already")
+        intake.refuse_beside(update, others)
+        shown = self.targets(rules.publish.target).sources(update.suite, update.source.name)
+        if not publish.has_arrived(update, shown):
+            versions = [entry.version for entry in shown]
+            intake.refuse_unless_newer(update.source.name, update.source.version, versions)
 
     def _bring(self, index: Index, entry: SourceEntry) -> None:
         """Download the source's files into the blobs, but for those that are there."""

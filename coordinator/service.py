@@ -4,15 +4,18 @@
 Decisions are the stages'; changes are the engine's. This module fetches what they need and puts it where they look.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from coordinator.dsc import MAX_BYTES
 from coordinator.engine import Engine
-from coordinator.errors import Blame, Fenced, NotAllowed, SignerRefused
-from coordinator.model import ENDED, File, SigningRequest, Update, UpdateState, Urgency, Worker
+from coordinator.errors import BadRequest, Blame, Fenced, NotAllowed, PatchfarmError, SignerRefused
+from coordinator.model import ENDED, File, JobState, SigningRequest, Source, Update, UpdateState, Urgency, Worker
 from coordinator.pipeline import (
     Approved,
     Cancelled,
@@ -29,11 +32,13 @@ from coordinator.pipeline import (
 from coordinator.ports import Blobs, Clock, Logs, Store, Verifier
 from coordinator.reception import Reception
 from coordinator.recipe import Recipe, Recipes
-from coordinator.stages import approve, build, sign, test
-from coordinator.work import Judgement, Site
-from workers.wire.arch import Tier
+from coordinator.stages import approve, build, intake, sign, test
+from coordinator.work import Judgement, Site, unfit
+from workers.wire.arch import Arch, Tier
 from workers.wire.order import Index, JobKey, JobKind, Order
-from workers.wire.report import Heartbeat, Offer, Report
+from workers.wire.report import Artifact, Heartbeat, Offer, Outcome, Report
+
+_LOG = logging.getLogger(__name__)
 
 
 class Wake(Protocol):
@@ -98,8 +103,8 @@ class Coordinator:
         text = clearsigned.decode(errors="replace")
 
         def approved(before: Update) -> Event:
-            now = self._clock.now()
-            return Approved(now, approve.approval(before, signature, text, people.fingerprints(), now))
+            now, known = self._clock.now(), people.fingerprints()
+            return Approved(now, approve.approval(before, signature, text, known, now), approve.void(before, known))
 
         return self._handle(update, approved)
 
@@ -107,8 +112,9 @@ class Coordinator:
         """Do again what failed. Raises NotNewer where another update has taken its place meanwhile."""
 
         def retried(before: Update) -> Event:
-            self._parts.reception.refuse_beside_newer(before)
-            return Retried(self._clock.now(), by)
+            if before.state == UpdateState.FAILED:
+                self._parts.reception.refuse_comeback(before, self._engine.recipe_of(before))
+            return Retried(self._clock.now(), by, approve.void(before, self._parts.people.fingerprints()))
 
         return self._handle(update, retried)
 
@@ -126,7 +132,7 @@ class Coordinator:
         order = self._order(update, job)
         if order.attempt != attempt:
             raise Fenced(f"{job} attempt {attempt} does not count: the job is at attempt {order.attempt}")
-        self._trusted(worker)
+        self._check_offer(worker, order.host, tier)
 
         def claimed(_: Update) -> Event:
             now = self._clock.now()
@@ -143,23 +149,31 @@ class Coordinator:
         return Heartbeat(cancel=cancel, lease_seconds=self._parts.lease_seconds)
 
     def report(self, worker: str, report: Report) -> None:
-        """Take an attempt's answer, judged by its stage. Refuses one whose artifacts are not here by their digest."""
+        """Take an attempt's answer, judged by its stage. Refuses one whose artifacts are not here as it says.
+
+        Nothing is read for a worker that does not hold the attempt.
+        """
+        update = self.store.load(report.job.update)
+        _check_holds(update, worker, report)
         for artifact in report.artifacts:
-            self.blobs.path(artifact.sha256)
-        judgement = self._judge(report)
+            self._check_is_here(artifact)
+        ended = self._ended(report, update.source)
 
-        def ended(before: Update) -> Event:
-            job = before.job(report.job.kind, report.job.arch)
-            if job is None or job.worker != worker:
-                raise Fenced(f"{report.job} attempt {report.attempt} is not {worker}'s")
-            return self._ended(report, judgement)
+        def heard(before: Update) -> Event:
+            _check_holds(before, worker, report)
+            return ended
 
-        self._handle(report.job.update, ended)
+        self._handle(report.job.update, heard)
 
     def signing_requests(self) -> list[SigningRequest]:
-        """What waits for the signer."""
-        waiting = self.store.updates([UpdateState.SIGNING])
-        return [SigningRequest(update, self._engine.recipe_of(update).sign.key) for update in waiting]
+        """What waits for the signer, oldest first; one whose recipe cannot be read keeps no other from it."""
+        requests = []
+        for update in reversed(self.store.updates([UpdateState.SIGNING], limit=1000)):
+            try:
+                requests.append(SigningRequest(update, self._engine.recipe_of(update).sign.key))
+            except (PatchfarmError, OSError, ValueError) as error:
+                _LOG.warning("action=signing-request-skipped update=%s: %s", update.id, error)
+        return requests
 
     def signed(self, update: int, files: Sequence[File]) -> Update:
         """Take what the signer made; where that is not what was approved, the update has failed."""
@@ -185,7 +199,8 @@ class Coordinator:
 
     def _begin(self, update: Update) -> Update:
         first, instructions = begin(update)
-        added = self.store.add(first, "SourceAccepted", f"{update.source.name} {update.source.version}", instructions)
+        what = f"{update.source.name} {update.source.version}"
+        added = self.store.add(first, "SourceAccepted", what, instructions, partial(intake.refuse_beside, first))
         self._parts.wake.poke()
         return added
 
@@ -194,10 +209,18 @@ class Coordinator:
         self._parts.wake.poke()
         return after
 
-    def _trusted(self, worker: str) -> None:
-        if all(known.name != worker for known in self.store.workers()):
+    def _check_offer(self, worker: str, host: Arch, tier: Tier) -> None:
+        """What the worker said when it last signed on is what it is believed."""
+        known = next((known for known in self.store.workers() if known.name == worker), None)
+        if known is None:
             raise NotAllowed(
                 f"the worker {worker} has not signed on", "Restart the worker; it signs on when it starts."
+            )
+        if known.tiers.get(host) != tier:
+            offered = known.tiers.get(host, "nothing")
+            raise NotAllowed(
+                f"the worker {worker} offers {offered} for {host}, not {tier}",
+                "Restart the worker with the architectures that it is to run.",
             )
 
     def _order(self, update: Update, job: JobKey) -> Order:
@@ -210,17 +233,39 @@ class Coordinator:
             return build.order(update, planned, recipe, site)
         return test.order(update, planned, recipe, site)
 
-    def _judge(self, report: Report) -> Judgement:
-        if report.job.kind == JobKind.BUILD:
-            return build.judge(report)
-        summary = next((artifact for artifact in report.artifacts if artifact.name == test.SUMMARY), None)
-        text = self.blobs.path(summary.sha256).read_text(errors="replace") if summary else None
-        return test.judge(report, text)
+    def _check_is_here(self, artifact: Artifact) -> None:
+        size = self.blobs.path(artifact.sha256).stat().st_size
+        if size != artifact.size:
+            raise BadRequest(f"{artifact.name[:80]!r} has {size} bytes, {artifact.size} were reported")
 
-    def _ended(self, report: Report, judgement: Judgement) -> Event:
-        now = self._clock.now()
-        job = report.job
+    def _ended(self, report: Report, source: Source) -> Event:
+        now, job = self._clock.now(), report.job
+        judgement = self._judge(report, source)
         if judgement.state is None:
             return JobLost(now, job.kind, job.arch, report.attempt, judgement.reason)
         state, reason, tests = judgement.state, judgement.reason, judgement.tests
-        return JobEnded(now, job.kind, job.arch, report.attempt, state, reason, report, tests)
+        # Whoever fetches an artifact makes a path of its name.
+        kept = replace(report, artifacts=()) if unfit(report) else report
+        return JobEnded(now, job.kind, job.arch, report.attempt, state, reason, kept, tests)
+
+    def _judge(self, report: Report, source: Source) -> Judgement:
+        why = unfit(report)
+        if why and report.outcome == Outcome.FINISHED:
+            return Judgement(JobState.FAILED, why)
+        if report.job.kind == JobKind.BUILD:
+            texts = {paper.name: self._beginning(paper, MAX_BYTES + 1) for paper in build.papers(report)}
+            return build.judge(report, source, texts)
+        summary = next((artifact for artifact in report.artifacts if artifact.name == test.SUMMARY), None)
+        text = self._beginning(summary, test.MOST_BYTES).decode(errors="replace") if summary else None
+        return test.judge(report, text)
+
+    def _beginning(self, artifact: Artifact, most: int) -> bytes:
+        with self.blobs.path(artifact.sha256).open("rb") as stream:
+            return stream.read(most)
+
+
+def _check_holds(update: Update, worker: str, report: Report) -> None:
+    """Raises Fenced where the attempt that is reported is not the one that the worker has."""
+    job = update.job(report.job.kind, report.job.arch)
+    if job is None or (job.state, job.worker, job.attempt) != (JobState.LEASED, worker, report.attempt):
+        raise Fenced(f"{report.job} attempt {report.attempt} is not {worker}'s")

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from debian.debian_support import Version
 
+from coordinator.dsc import is_file_name, without_epoch
 from coordinator.model import File, Job, JobState, Source, TestResult, Update
 from coordinator.recipe import Recipe, StepRules, WorkRules
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index, Input, Order, Step
+from workers.wire.report import Report
 
 #: The files that a signature goes into, so that they are other bytes afterwards (debsign(1)). Nothing else ever is.
 SIGNED_INSIDE = (".dsc", ".buildinfo", ".changes")
@@ -41,9 +43,13 @@ def host_of(recipe: Recipe, arch: Arch) -> Arch:
     return recipe.arch.all_on if arch == Arch.ALL else arch
 
 
-def no_epoch(version: str) -> str:
-    """A version as it stands in file names (Debian Policy 5.6.12: the epoch is left out)."""
-    return version.split(":", 1)[-1]
+def unfit(report: Report) -> str:
+    """Why the files that came out cannot be kept under their names; empty where they can."""
+    names = [artifact.name for artifact in report.artifacts]
+    bad = [name for name in names if not is_file_name(name)]
+    if bad:
+        return f"a file came out whose name is no plain one: {bad[0][:80]!r}"
+    return "two files with the same name came out" if len(set(names)) < len(names) else ""
 
 
 def tree_of(source: Source) -> str:
@@ -68,7 +74,7 @@ def make_order(update: Update, job: Job, recipe: Recipe, rules: WorkRules, site:
         "dsc": update.source.dsc.name,
         "tree": tree_of(update.source),
         "source": update.source.name,
-        "version": no_epoch(update.source.version),
+        "version": without_epoch(update.source.version),
         "build": "all" if job.arch == Arch.ALL else "any",
         "half": "indep" if job.arch == Arch.ALL else "arch",
         "arch": str(job.arch),

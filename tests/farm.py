@@ -30,7 +30,7 @@ SUITE = "bookworm-security"
 VERSION = "1.0-1+deb12u1"
 RECIPES = Path(__file__).parents[1] / "recipes"
 LEASE = 60
-TIMING = Timing(ring_again=30, confirm=600)
+TIMING = Timing(ring_again=30, confirm=600, lease=LEASE)
 #: Rounds after which a farm that still does something is taken for one that never stops.
 _ROUNDS = 50
 

@@ -2,7 +2,8 @@
 """What must be true of a farm whatever happens to it: at every save, and whenever nothing more happens by itself."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from coordinator.events import Instruction, Ring
 from coordinator.model import Job, JobState, Update, UpdateState
@@ -26,6 +27,15 @@ class WatchedStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.leased: list[tuple[JobKey, int]] = []
+        #: Happens once, after the engine has looked for lapsed leases and before it acts on them.
+        self.meanwhile: Callable[[], object] | None = None
+
+    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
+        found = super().lapsed(now)
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+        return found
 
     def save(
         self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]

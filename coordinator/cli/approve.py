@@ -11,7 +11,7 @@ from coordinator.cli import view
 from coordinator.cli.plain import printable
 from coordinator.cli.session import Json, Number, Session, session
 from coordinator.errors import IllegalMove, PatchfarmError
-from coordinator.model import Update, UpdateState
+from coordinator.model import Update
 
 
 def approve(
@@ -43,7 +43,7 @@ def approve(
 def _what_would_ship(here: Session, number: int) -> tuple[Update, str]:
     """The update and the text to sign, which must be the text that the shown facts make."""
     update = here.farm.update(number)
-    if update.state != UpdateState.AWAITING_APPROVAL:
+    if not update.approvable:
         raise IllegalMove(f"update {number} is {update.state}: there is nothing to approve now")
     text = here.farm.digests(number)
     if text != update.digest_set():

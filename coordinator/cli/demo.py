@@ -127,12 +127,13 @@ def _approving(here: Session, settings: Settings, people: list[Person]) -> Calla
 
 def _tell(here: Session, settings: Settings, update: Update, intake: float) -> None:
     say = here.out.print
+    took, times = view.duration(_whole(update, intake)), _times(here, update, intake)
     found = compare.compared(here, update, settings)
     for title, content in (
         ("Packages, compared with Debian's own", compare.listing(found)),
         ("Tests", view.tests(update) or cell("the package has none")),
         ("Approved by", view.approvals(update) or cell("nobody")),
-        ("Where the time went, in seconds (amd64)", _times(here, update, intake)),
+        (f"From submission to publication it took {took}; where it went, in seconds (amd64)", times),
     ):
         say("", cell(title, "bold"), content, sep="\n", soft_wrap=isinstance(content, Text))
     say("", cell("Signed with", "bold"), cell(_release_key(settings)), sep="\n", soft_wrap=True)
@@ -154,7 +155,6 @@ def _times(here: Session, update: Update, intake: float) -> Table:
     for row in rows:
         table.add_row(cell(row.stage), cell(f"{row.commands:.1f}"), cell(f"{row.farm:.1f}"))
     table.add_row(cell("all"), cell(f"{sum(r.commands for r in rows):.1f}"), cell(f"{sum(r.farm for r in rows):.1f}"))
-    table.caption = f"from submission to publication: {view.duration(_whole(update, intake))}"
     return table
 
 

@@ -2,8 +2,8 @@
 """`patchfarm doctor`: what this machine lacks, and what to type. It changes nothing."""
 
 import typer
-from rich.table import Table
 
+from coordinator.cli import view
 from coordinator.cli.plain import cell
 from coordinator.cli.session import Json, Session, session
 from coordinator.doctor import Row, State, healthy, rows
@@ -24,9 +24,7 @@ def doctor(context: typer.Context, json_output: Json = False) -> None:
 
 
 def _show(here: Session, found: list[Row]) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("requirement", "state", "seen", "what to do"):
-        table.add_column(column, overflow="fold")
+    table = view.headed("requirement", "state", "seen", "what to do")
     for row in found:
         table.add_row(cell(row.name), cell(row.state, _STYLE[row.state]), cell(row.seen), cell(row.advice))
     here.out.print(table)

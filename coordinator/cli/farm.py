@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from coordinator import config, embedded
+from coordinator.cli import view
 from coordinator.cli.plain import cell
 from coordinator.cli.session import Json, Session, session
 from coordinator.embedded import ServiceRow, ServiceState
@@ -49,9 +49,7 @@ def status(context: typer.Context, json: Json = False) -> None:
 
 
 def _show(here: Session, rows: list[ServiceRow]) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("service", "state", "process", "up for", "log"):
-        table.add_column(column, overflow="fold")
+    table = view.headed("service", "state", "process", "up for", "log")
     now = datetime.now(UTC)
     for row in rows:
         since = str(now - row.since).split(".", 1)[0] if row.since else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from typer.main import get_command
 
 from coordinator.cli import (
@@ -32,10 +33,13 @@ from coordinator.cli import (
 )
 from coordinator.cli.plain import printable
 from coordinator.cli.session import Session, standard
-from coordinator.errors import BadRequest, Blame, PatchfarmError
+from coordinator.errors import BadRequest, Blame, NotAllowed, PatchfarmError
 
 #: What a shell says of a program that was interrupted.
 INTERRUPTED = 130
+
+#: How a setting that is wrong shows: nobody else leaves these to the process's edge.
+_SETTINGS = (ValidationError, SettingsError, tomllib.TOMLDecodeError)
 
 _FAULT = {
     Blame.SUBMITTER: "whoever gave the command",
@@ -46,7 +50,10 @@ _FAULT = {
 app = typer.Typer(
     name="patchfarm",
     help="Builds, tests, signs and publishes security updates on every architecture.",
-    epilog="Exit codes: 0 done; 2 wrong usage; 10-17 the request; 20 the package; 1, 30-37 the farm; 130 stopped.",
+    epilog=(
+        "Exit codes: 0 done; 2 wrong usage; 10-13, 15, 16 the request; 20 the package; 1, 14, 17, 30-37 the farm; "
+        "130 stopped."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -88,8 +95,10 @@ def run(arguments: Sequence[str], session: Session) -> int:
         return _tell(error)
     except typer.TyperException as error:
         return _tell(_usage(error))
-    except (ValidationError, tomllib.TOMLDecodeError) as error:
+    except _SETTINGS as error:
         return _tell(_setting(error))
+    except PermissionError as error:
+        return _tell(NotAllowed(f"{error.filename}: {error.strerror}", "Use the account that runs the farm."))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the process's edge: a user gets words, the traceback goes to a file
@@ -109,10 +118,12 @@ def _usage(error: typer.TyperException) -> PatchfarmError:
     return BadRequest(error.format_message(), f"`{command} --help` shows what it takes.")
 
 
-def _setting(error: ValidationError | tomllib.TOMLDecodeError) -> PatchfarmError:
+def _setting(error: ValueError) -> PatchfarmError:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         said = f"the setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    elif isinstance(error, SettingsError):
+        said = f"a setting in the environment is not what it should be: {error}"
     else:
         said = f"farm.toml is no TOML: {error}"
     return BadRequest(said, "Correct it in farm.toml or in the environment (PATCHFARM_…).")

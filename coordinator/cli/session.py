@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a command works with: the farm's client, made when it is first needed, and where to write."""
 
+import json
 import os
 import sys
 import time
@@ -54,8 +55,9 @@ class Session:
         self.err.print(cell(message), soft_wrap=True)
 
     def json(self, kind: Any, value: object) -> None:
-        """A value as the API writes it. `kind` is its type."""
-        self.out.file.write(TypeAdapter(kind).dump_json(value, indent=2).decode() + "\n")
+        """A value as the API writes it, in ASCII: a terminal would obey some of the rest. `kind` is its type."""
+        text = json.dumps(TypeAdapter(kind).dump_python(value, mode="json"), indent=2)
+        self.out.file.write(text.replace("\x7f", "\\u007f") + "\n")
 
 
 def session(context: typer.Context) -> Session:
@@ -84,7 +86,7 @@ def _token(settings: Settings) -> str:
     named = os.environ.get("PATCHFARM_TOKEN_FILE")
     path = Path(named) if named else settings.paths.secrets / "me.token"
     try:
-        token = path.read_text().strip()
+        token = path.read_text(errors="replace").strip()
     except FileNotFoundError:
         raise FarmDown(
             f"there is no token in {path}",

@@ -39,11 +39,15 @@ def show(context: typer.Context, number: Number, json: Json = False) -> None:
     if json:
         here.json(Update, update)
     else:
-        here.out.print(view.one(update, here.farm.history(number), datetime.now(UTC)), soft_wrap=False)
+        history, waiting = here.farm.history(number), here.farm.waiting(number)
+        here.out.print(view.one(update, history, waiting, datetime.now(UTC)), soft_wrap=False)
 
 
 def history(context: typer.Context, number: Number, json: Json = False) -> None:
-    """Show what happened to an update, and check that nothing of it was changed or lost; exit code 1 if so."""
+    """Show what happened to an update, and check that its chain of digests is whole; exit code 1 if it is not.
+
+    The chain has no key: it shows accidents, and changes by whoever did not compute it anew.
+    """
     here = session(context)
     update = here.farm.update(number)
     entries = here.farm.history(number)
@@ -57,7 +61,7 @@ def history(context: typer.Context, number: Number, json: Json = False) -> None:
             f"the history of update {number} is not what it was: its chain breaks at entry {broken}",
             "Do not trust this farm's database until you know who changed it; compare with a backup.",
         )
-    here.note(f"The chain of {len(entries)} entries is whole.")
+    here.note(f"The chain of {len(entries)} entries is whole; its last digest is {entries[-1].digest}.")
 
 
 def retry(context: typer.Context, number: Number, json: Json = False) -> None:

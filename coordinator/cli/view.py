@@ -18,6 +18,7 @@ from coordinator.model import (
     Update,
     UpdateState,
     Verdict,
+    Waiting,
     Worker,
 )
 from workers.wire.order import JobKind
@@ -69,7 +70,7 @@ def state(update: Update) -> Text:
 
 def updates(found: Sequence[Update]) -> Table:
     """The list of updates."""
-    table = _table("N", "source", "version", "suite", "state", "changed (UTC)", "reason")
+    table = headed("N", "source", "version", "suite", "state", "changed (UTC)", "reason")
     for update in found:
         source = update.source
         table.add_row(
@@ -84,12 +85,13 @@ def updates(found: Sequence[Update]) -> Table:
     return table
 
 
-def one(update: Update, history: Sequence[HistoryEntry], now: datetime) -> Group:
+def one(update: Update, history: Sequence[HistoryEntry], waiting: Sequence[Waiting], now: datetime) -> Group:
     """All there is to know of an update."""
     parts: list[RenderableType] = [facts(update)]
     parts += _section("Jobs", jobs(update, now) if update.jobs else None)
     parts += _section("Tests", tests(update))
     parts += _section("Approvals", approvals(update))
+    parts += _section("Waits for", waits(waiting))
     parts += _section("Source (sha256)", files(update.source.files))
     parts += _section("Built (sha256)", files(update.built_files()))
     parts += _section("Signed (sha256)", files(update.signed))
@@ -121,7 +123,7 @@ def facts(update: Update) -> Table:
 
 def jobs(update: Update, now: datetime) -> Table:
     """Every job, in the words of buildd."""
-    table = _table("job", "architecture", "state", "tier", "worker", "attempt", "time", "reason")
+    table = headed("job", "architecture", "state", "tier", "worker", "attempt", "time", "reason")
     for job in update.jobs:
         table.add_row(
             cell(job.kind),
@@ -144,7 +146,7 @@ def job_word(update: Update, job: Job) -> Text:
 
 def tests(update: Update) -> Table | None:
     """Every test's verdict on every architecture; nothing where there is none."""
-    table = _table("architecture", "test", "verdict", "detail")
+    table = headed("architecture", "test", "verdict", "detail")
     for job in update.of_kind(JobKind.TEST):
         for test in job.tests:
             verdict = cell(test.verdict, _VERDICTS.get(test.verdict, ""))
@@ -155,7 +157,7 @@ def tests(update: Update) -> Table | None:
 def approvals(update: Update) -> Table | None:
     """Who approved; an approval of what the update no longer is does not count, and is marked."""
     valid = update.valid_approvals()
-    table = _table("person", "key", "at (UTC)", "")
+    table = headed("person", "key", "at (UTC)", "")
     for approval in update.approvals:
         void = "" if approval in valid else "void: the files have changed"
         table.add_row(cell(approval.person), cell(approval.fingerprint), cell(moment(approval.at)), cell(void, _BAD))
@@ -168,9 +170,18 @@ def files(listed: Iterable[File]) -> Text | None:
     return Text("\n", no_wrap=True, overflow="ignore").join(lines) if lines else None
 
 
+def waits(waiting: Sequence[Waiting]) -> Table | None:
+    """What was tried and did not succeed yet, and when it is tried again."""
+    table = headed("step", "tries", "again at (UTC)", "because")
+    for each in waiting:
+        if each.tries or each.last_error:
+            table.add_row(cell(each.instruction), cell(each.tries), cell(moment(each.due_at)), cell(each.last_error))
+    return table if table.row_count else None
+
+
 def entries(history: Sequence[HistoryEntry]) -> Table | None:
     """What happened, oldest first."""
-    table = _table("", "at", "state", "event", "detail")
+    table = headed("", "at", "state", "event", "detail")
     for entry in history:
         table.add_row(
             cell(entry.sequence), cell(moment(entry.at)), cell(entry.state), cell(entry.event), cell(entry.detail)
@@ -180,7 +191,7 @@ def entries(history: Sequence[HistoryEntry]) -> Table | None:
 
 def workers(known: Sequence[Worker], now: datetime) -> Table:
     """Who works for the farm."""
-    table = _table("worker", "architectures", "slots", "last seen")
+    table = headed("worker", "architectures", "slots", "last seen")
     for worker in known:
         tiers = ", ".join(f"{arch} ({tier})" for arch, tier in worker.tiers.items())
         seen = f"{duration(now - worker.last_seen_at)} ago"
@@ -190,7 +201,7 @@ def workers(known: Sequence[Worker], now: datetime) -> Table:
 
 def suites(known: Sequence[Suite]) -> Table:
     """What the farm has recipes for."""
-    table = _table("suite", "architectures", "all on", "approvals", "urgency", "recipe")
+    table = headed("suite", "architectures", "all on", "approvals", "urgency", "recipe")
     for suite in known:
         table.add_row(
             cell(suite.name),
@@ -209,7 +220,8 @@ def _and_left_out(job: Job) -> str:
     return f"{job.reason} (without {', '.join(left_out)})".strip() if left_out else job.reason
 
 
-def _table(*columns: str) -> Table:
+def headed(*columns: str) -> Table:
+    """A table with these columns, without lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

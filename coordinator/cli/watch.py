@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`patchfarm watch`: follows an update until it gets somewhere; a display on a terminal, a line a change elsewhere."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from coordinator.buildd import word
 from coordinator.cli import view
@@ -18,7 +19,7 @@ from coordinator.cli.plain import cell
 from coordinator.cli.session import Json, Number, Session, session
 from coordinator.cli.spans import Span, spans
 from coordinator.errors import BadSource, Blame, IllegalMove, PackageFailed, PatchfarmError, SignerRefused, UploadFailed
-from coordinator.model import ENDED, Job, JobState, Update, UpdateState
+from coordinator.model import ENDED, Job, JobState, Update, UpdateState, Waiting
 from workers.wire.order import JobKind
 
 #: How often the farm is asked, in seconds.
@@ -118,9 +119,10 @@ def _live(here: Session, console: Console, states: Iterator[Update]) -> Update:
         live: Live | None = None
         for update in states:
             history = patiently(here, here.farm.history, update.id)
+            waiting = patiently(here, here.farm.waiting, update.id)
             if live is None:
                 live = stack.enter_context(Live(console=console, auto_refresh=False))
-            live.update(display(update, spans(history), datetime.now(UTC)), refresh=True)
+            live.update(display(update, spans(history), waiting, datetime.now(UTC)), refresh=True)
     return update
 
 
@@ -164,8 +166,8 @@ def steps(update: Update) -> dict[str, str]:
     return said
 
 
-def display(update: Update, took: Mapping[str, Span], now: datetime) -> Group:
-    """The update as a terminal shows it while it changes: a line for each architecture and stage."""
+def display(update: Update, took: Mapping[str, Span], waiting: Sequence[Waiting], now: datetime) -> Group:
+    """The update as a terminal shows it while it changes: a line for each architecture and stage, and why it waits."""
     source = update.source
     head = cell(f"update {update.id}  {source.name} {source.version}  {update.suite}  ", "bold")
     rows = Table.grid(padding=(0, 2))
@@ -182,7 +184,14 @@ def display(update: Update, took: Mapping[str, Span], now: datetime) -> Group:
     for name, said in steps(update).items():
         time = view.duration(took[name].length(now)) if name in took else ""
         rows.add_row(cell(name), cell(""), cell(said), cell(time))
-    last = cell(update.reason)
+    return Group(head.append_text(view.state(update)), rows, _last(update, waiting))
+
+
+def _last(update: Update, waiting: Sequence[Waiting]) -> Text:
+    """What a person should know now: the newest trouble, else what is for them to do."""
+    trouble = next((each for each in reversed(waiting) if each.last_error), None)
+    if trouble is not None:
+        return cell(f"{trouble.instruction} waits, after {trouble.tries} tries: {trouble.last_error}", "dim")
     if update.state == UpdateState.AWAITING_APPROVAL:
-        last = cell(f"next: `patchfarm approve {update.id}`", "dim")
-    return Group(head.append_text(view.state(update)), rows, last)
+        return cell(f"next: `patchfarm approve {update.id}`", "dim")
+    return cell(update.reason)

@@ -5,7 +5,6 @@ It starts what the other packages are; it makes no decision about an update and 
 """
 
 from coordinator.embedded.farm import down, forget, offered, running, status, stay, up
-from coordinator.embedded.preparation import prepare
 from coordinator.embedded.supervisor import ServiceRow, ServiceState
 
-__all__ = ["ServiceRow", "ServiceState", "down", "forget", "offered", "prepare", "running", "status", "stay", "up"]
+__all__ = ["ServiceRow", "ServiceState", "down", "forget", "offered", "running", "status", "stay", "up"]

@@ -53,7 +53,8 @@ def down(home: Home) -> bool:
         return False
     pid = control.pid()
     control.shut_down()
-    if not _until(lambda: not _alive(pid), STOP_SECONDS):
+    # To be asked wakes it: by itself it looks for processes that have ended no more than once a second.
+    if not _until(lambda: not control.answers() and not alive(pid), STOP_SECONDS):
         raise PatchfarmError(f"the farm's supervisor (process {pid}) did not stop within {STOP_SECONDS} s")
     preparation.remove_sockets(home)
     return True
@@ -68,7 +69,7 @@ def stay(home: Home) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        while _alive(pid):
+        while alive(pid):
             time.sleep(1)
     except KeyboardInterrupt:
         down(home)
@@ -117,7 +118,6 @@ def _start(home: Home, settings: Settings, arches: Sequence[Arch]) -> None:
 
 
 def _site(home: Home, settings: Settings, arches: Sequence[Arch], sockets: Path) -> services.Site:
-    given = {name: value for name, value in os.environ.items() if name.startswith("PATCHFARM_")}
     return services.Site(
         home=home,
         farm=settings.farm,
@@ -130,7 +130,7 @@ def _site(home: Home, settings: Settings, arches: Sequence[Arch], sockets: Path)
         worker=machine.worker_name(),
         arches=tuple(arches),
         slots=settings.slots,
-        settings={name: value for name, value in given.items() if name != "PATCHFARM_TOKEN_FILE"},
+        settings=services.given(os.environ),
         target=_target(home, settings),
     )
 
@@ -196,12 +196,14 @@ def _until(holds: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended holds nothing any more, though its parent may reap it much later."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    # The state stands behind the name, which may have anything in it (proc(5)).
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 @contextmanager

@@ -57,6 +57,14 @@ def control_socket(sockets: Path) -> Path:
     return sockets / "supervisor.sock"
 
 
+def given(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the coordinator's processes may know of it: the settings, and where libpq finds the database's password."""
+    known = {
+        name: value for name, value in environment.items() if name.startswith("PATCHFARM_") or name == "PGPASSFILE"
+    }
+    return {name: value for name, value in known.items() if name != "PATCHFARM_TOKEN_FILE"}
+
+
 def programs(site: Site) -> tuple[Program, ...]:
     """All of them, in the order of their start."""
     own = (_redis(site),) if site.own_redis else ()

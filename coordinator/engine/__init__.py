@@ -16,16 +16,8 @@ from typing import assert_never
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from coordinator.errors import (
-    ArchiveUnreachable,
-    BadSource,
-    Blame,
-    BrokerDown,
-    Fenced,
-    IllegalMove,
-    PatchfarmError,
-    StaleUpdate,
-)
+from coordinator.engine.story import describe
+from coordinator.errors import BadSource, Blame, BrokerDown, Fenced, IllegalMove, PatchfarmError, StaleUpdate
 from coordinator.model import Update, UpdateState
 from coordinator.pipeline import (
     Confirm,
@@ -44,11 +36,14 @@ from coordinator.ports import Bell, Blobs, Clock, Due, Store, Target, Uploader
 from coordinator.recipe import Recipe, parse
 from coordinator.stages import plan, publish
 from coordinator.work import host_of
+from workers.wire.order import JobKey
 
 _LOG = logging.getLogger(__name__)
 
 #: How long an instruction that failed waits before it is tried again, by the number of tries: 1, 2, 4 … 60 seconds.
 _LONGEST_WAIT = 60
+#: How long a bell that is rung again and again is left alone at most, in seconds; the waits double up to this.
+_LONGEST_SILENCE = 600
 #: An upload that failed this often is given up until a person retries it.
 _UPLOAD_TRIES = 5
 #: A worker that gave no sign of life for longer than eight of its own intervals is not planned with.
@@ -57,10 +52,11 @@ _ALIVE = timedelta(seconds=120)
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """How patient the engine is, in seconds."""
+    """How patient the engine is, in seconds; `lease` is how long a worker may be silent."""
 
     ring_again: int
     confirm: int
+    lease: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +85,10 @@ class Engine:
         self._clock = clock
         self._destinations = destinations
         self._timing = timing
-        #: The bells of `ring_again` and when they were rung; what is forgotten with the process is rung once more.
-        self._rung: dict[tuple[int, Ring], datetime] = {}
+        self._started_at = clock.now()
+        #: The bells of `ring_again` that were rung, when next to ring them, and the seconds to wait after that; what is
+        #: forgotten with the process is rung once more.
+        self._rung: dict[tuple[int, Ring], tuple[datetime, int]] = {}
 
     @retry(
         retry=retry_if_exception_type(StaleUpdate),
@@ -120,22 +118,30 @@ class Engine:
             self.carry_out(due)
 
     def take_back_lapsed(self) -> None:
-        """Attempts whose lease ran out count as lost by the farm."""
+        """Attempts whose lease ran out count as lost by the farm.
+
+        A process that has just started takes none back: while the coordinator was down no worker could renew its
+        lease, and those that are at work do so now.
+        """
         now = self._clock.now()
+        if now < self._started_at + timedelta(seconds=self._timing.lease):
+            return
         for job, attempt in self._store.lapsed(now):
-            lost = JobLost(now, job.kind, job.arch, attempt, "the worker gave no sign of life until its lease ended")
-            # One that was reported or withdrawn in the meantime needs nothing.
+            # One that was renewed, reported or withdrawn in the meantime needs nothing.
             with suppress(Fenced, IllegalMove):
-                self.handle(job.update, partial(_happened, lost))
+                self.handle(job.update, partial(_lapsed, job, attempt, now))
 
     def ring_again(self) -> None:
-        """Bells that nobody answered may have been lost with the broker. While it is down there is no use in it."""
-        now = self._clock.now()
-        patience = timedelta(seconds=self._timing.ring_again)
-        waiting = self._store.unanswered(now - patience)
-        self._rung = {key: at for key, at in self._rung.items() if key in waiting and at > now - patience}
+        """Bells that nobody answered may have been lost with the broker. While it is down there is no use in it.
+
+        The waits in between grow: where no worker comes for days, the messages in the broker must not.
+        """
+        now, patience = self._clock.now(), self._timing.ring_again
+        waiting = self._store.unanswered(now - timedelta(seconds=patience))
+        self._rung = {key: self._rung[key] for key in waiting if key in self._rung}
         for update, bell in waiting:
-            if (update, bell) in self._rung:
+            due, wait = self._rung.get((update, bell), (now, 2 * patience))
+            if due > now:
                 continue
             try:
                 self._ring(self._store.load(update), bell)
@@ -143,7 +149,8 @@ class Engine:
                 return
             except PatchfarmError as error:
                 _LOG.warning("action=ring-failed update=%s instruction=%s: %s", update, bell, error.message)
-            self._rung[update, bell] = now
+            wait = min(wait, _LONGEST_SILENCE)
+            self._rung[update, bell] = now + timedelta(seconds=wait), 2 * wait
 
     def carry_out(self, due: Due) -> None:
         """One instruction of the outbox; one that fails by the farm's doing is put off."""
@@ -155,12 +162,22 @@ class Engine:
             return
         except Exception as error:  # noqa: BLE001  # the outbox's edge: one instruction must not hold up the others
             _LOG.exception("action=instruction-failed update=%s instruction=%s", due.update, due.instruction)
-            self._put_off(due, f"{type(error).__name__}: {error}")
+            self._after_mistake(due, f"{type(error).__name__}: {error}")
             return
         if again is None:
             self._store.done(due)
         else:
             self._store.postpone(due, self._clock.now() + again, "not yet")
+
+    def _after_mistake(self, due: Due, why: str) -> None:
+        """An upload is given up after its last try, whatever it ended with; all else is tried again."""
+        if isinstance(due.instruction, Upload) and due.tries + 1 >= _UPLOAD_TRIES:
+            # One that is not to be uploaded any more is not to be given up either.
+            with suppress(PatchfarmError):
+                self.handle(due.update, partial(_happened, Refused(self._clock.now(), why, Blame.FARM)))
+                self._store.done(due)
+                return
+        self._put_off(due, why)
 
     def _put_off(self, due: Due, why: str) -> None:
         wait = min(2 ** min(due.tries, _LONGEST_WAIT), _LONGEST_WAIT)
@@ -227,22 +244,29 @@ class Engine:
             return None
         now = self._clock.now()
         overdue = now - update.uploaded_at > timedelta(seconds=self._timing.confirm)
+        late = f"the target did not show {update.source.version} within {self._timing.confirm} s of the upload"
         try:
-            shown = self._shows(update)
-        except ArchiveUnreachable:
+            event = self._look(update)
+        except PatchfarmError as error:
             if not overdue:
                 raise
-            shown = False
-        if shown:
-            self.handle(update.id, partial(_happened, Published(now)))
-        elif overdue:
-            reason = f"the target did not show {update.source.version} within {self._timing.confirm} s of the upload"
-            self.handle(update.id, partial(_happened, Refused(now, reason, Blame.FARM)))
-        return None if shown or overdue else timedelta(seconds=1)
+            event = Refused(now, f"{late}; the last look at it: {error.message}", Blame.FARM)
+        if event is None and overdue:
+            event = Refused(now, late, Blame.FARM)
+        if event is None:
+            return timedelta(seconds=1)
+        self.handle(update.id, partial(_happened, event))
+        return None
 
-    def _shows(self, update: Update) -> bool:
+    def _look(self, update: Update) -> Published | Refused | None:
+        """What the target's index says of the upload; None where it does not say anything yet."""
+        now = self._clock.now()
         target = self._destinations(self.recipe_of(update).publish.target).target
-        return update.source.version in target.versions(update.suite, update.source.name)
+        shown = target.sources(update.suite, update.source.name)
+        if publish.has_arrived(update, shown):
+            return Published(now)
+        displaced = publish.displaced(update, shown)
+        return Refused(now, displaced, Blame.FARM) if displaced else None
 
     def _story(self, update: int) -> str:
         recent = self._store.history(update)[-5:]
@@ -253,13 +277,9 @@ def _happened(event: Event, _update: Update) -> Event:
     return event
 
 
-def describe(event: Event) -> str:
-    """One line for the history: what the event says, without what the update itself keeps."""
-    shown = []
-    for field in dataclasses.fields(event):
-        value = getattr(event, field.name)
-        if isinstance(value, str | int) and value != "":
-            shown.append(f"{field.name} {value}")
-        elif isinstance(value, tuple) and value and all(isinstance(item, str) for item in value):
-            shown.append(f"{field.name} {' '.join(value)}")
-    return ", ".join(shown)
+def _lapsed(key: JobKey, attempt: int, now: datetime, before: Update) -> Event:
+    """The attempt is lost, if its lease has still not been renewed. Raises Fenced."""
+    held = before.job(key.kind, key.arch)
+    if held is None or held.lease_expires_at is None or held.lease_expires_at >= now:
+        raise Fenced(f"{key} attempt {attempt} has a lease")
+    return JobLost(now, key.kind, key.arch, attempt, "the worker gave no sign of life until its lease ended")

@@ -74,7 +74,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 def _farm() -> Client:
     path = Path(_setting("PATCHFARM_TOKEN_FILE"))
-    token = path.read_text().strip()
+    token = path.read_text(errors="replace").strip()
     if not token or not token.isascii() or not token.isprintable():
         raise BadRequest(f"what is in {path} is no token", "Put the signer's token there, and nothing else.")
     return connect(_setting("PATCHFARM_URL"), token)

@@ -4,6 +4,7 @@
 One file is one person.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 from pysequoia import Cert
 from pysequoia.packet import PacketPile, Tag
 
-from coordinator.errors import BadSignature
+from coordinator.errors import BadRecipe, BadSignature
 from coordinator.openpgp import SequoiaVerifier, fingerprint, load_certs
+
+_LOG = logging.getLogger(__name__)
 
 _KEYS = (Tag.PublicKey, Tag.PublicSubkey)
 
@@ -28,6 +31,14 @@ class Approver:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Everybody with a file in the folder; `unread` are the names of those whose file cannot be read."""
+
+    people: tuple[Approver, ...]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Statement:
     """What a person signed, to the byte."""
 
@@ -35,9 +46,16 @@ class Statement:
     signed: bytes
 
 
-def load(folder: Path) -> tuple[Approver, ...]:
-    """Everybody with a file in the folder. Raises BadRecipe for one that holds no certificates."""
-    return tuple(_approver(path) for path in sorted(folder.glob("*.asc")))
+def load(folder: Path) -> Known:
+    """Everybody there is. A file that holds no certificates is logged and counts for nobody; the others do count."""
+    people, unread = [], []
+    for path in sorted(folder.glob("*.asc")):
+        try:
+            people.append(_approver(path))
+        except BadRecipe as error:
+            _LOG.warning("action=skip-approver person=%s reason=%s", path.stem, error.message)
+            unread.append(path.stem)
+    return Known(tuple(people), tuple(unread))
 
 
 def statements(

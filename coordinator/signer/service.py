@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One look at what waits, and an answer to each: signed, refused, or later. Holds no request in memory between looks.
 
-Refused is what was looked at and is not right; later comes what could not be looked at, by no fault of the update.
+Refused is what was looked at and is not right; later comes everything else that goes wrong, which is the farm's own
+trouble or the signer's, and no fault of the update.
 """
 
 import logging
@@ -16,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from coordinator.client import Client
 from coordinator.dsc import MAX_BYTES
-from coordinator.errors import DiskFull, FarmDown, IllegalMove, PatchfarmError, SignerRefused, StaleUpdate
+from coordinator.errors import BadSource, FarmDown, IllegalMove, PatchfarmError, SignerRefused
 from coordinator.model import File, SigningRequest, Update
 from coordinator.openpgp import SequoiaVerifier
 from coordinator.signer import approvers, audit, evidence, upload
@@ -27,8 +28,8 @@ _LOG = logging.getLogger(__name__)
 
 #: The longest time to leave alone what could not be answered, in seconds.
 _LONGEST_PAUSE = 300.0
-#: What says nothing about the update.
-_LATER = (FarmDown, DiskFull, StaleUpdate, IllegalMove)
+#: The only errors that say something about the update.
+_VERDICTS = (SignerRefused, BadSource)
 #: The most of a reason that the farm takes.
 _REASON = 4000
 
@@ -76,36 +77,43 @@ class Signer:
 
     def _sign_or_refuse(self, request: SigningRequest) -> None:
         update = request.update
-        try:
-            self._sign(request)
-        except _LATER:
-            raise
-        except PatchfarmError as error:
-            _LOG.warning("action=refuse update=%s reason=%s", update.id, error.message)
-            audit.refused(self._home.audit, datetime.now(UTC), update, error.message)
-            self._farm.refused(update.id, error.message[:_REASON])
-
-    def _sign(self, request: SigningRequest) -> None:
-        update = request.update
-        evidence.check_facts(update)
         self._home.work.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._home.work) as name:
-            folder = Path(name)
-            self._fetch(update.source.dsc, folder / update.source.dsc.name)
-            found = self._check(request, (folder / update.source.dsc.name).read_bytes())
-            for file in evidence.shipped(update)[1:]:
-                self._fetch(file, folder / file.name)
-            seal = upload.Seal(found.key, self._home.gnupg, self._home.certificate(request.key), self._verifier)
-            made = upload.make(update, folder, self._built_changes(update, folder), seal)
-            self._hand_in(update, folder, found, made)
+            try:
+                found, made = self._sign(request, Path(name))
+            except _VERDICTS as error:
+                _LOG.warning("action=refuse update=%s reason=%s", update.id, error.message)
+                audit.refused(self._home.audit, datetime.now(UTC), update, error.message)
+                self._farm.refused(update.id, error.message[:_REASON])
+            else:
+                # What the farm says to it is no verdict of the signer's.
+                self._hand_in(update, Path(name), found, made)
+
+    def _sign(self, request: SigningRequest, folder: Path) -> tuple[Evidence, tuple[File, ...]]:
+        """What was found good, and the signed files in the folder. Raises one of _VERDICTS where it is not."""
+        update = request.update
+        evidence.check_facts(update)
+        self._fetch(update.source.dsc, folder / update.source.dsc.name)
+        found = self._check(request, (folder / update.source.dsc.name).read_bytes())
+        for file in evidence.shipped(update)[1:]:
+            self._fetch(file, folder / file.name)
+        seal = upload.Seal(found.key, self._home.gnupg, self._home.certificate(request.key), self._verifier)
+        return found, upload.make(update, folder, self._built_changes(update, folder), seal)
 
     def _check(self, request: SigningRequest, dsc: bytes) -> Evidence:
-        people = approvers.load(self._home.approvers)
+        known = approvers.load(self._home.approvers)
         approvals = [approval.signature.encode() for approval in request.update.approvals]
         # Who made the source is in the source; the farm's word for it would be worth nothing.
-        authors = {statement.person for statement in approvers.statements([dsc], people, self._verifier)}
-        agreed = approvers.statements(approvals, people, self._verifier)
-        return evidence.check(request, self._policy, people, agreed, authors)
+        authors = {statement.person for statement in approvers.statements([dsc], known.people, self._verifier)}
+        agreed = approvers.statements(approvals, known.people, self._verifier)
+        try:
+            return evidence.check(request, self._policy, known.people, agreed, authors)
+        except SignerRefused as error:
+            if not known.unread:
+                raise
+            # It might be enough, were they readable: that is for whoever looks after the certificates, not the update.
+            unread = ", ".join(known.unread)
+            raise PatchfarmError(f"{error.message}; the certificates of {unread} cannot be read") from error
 
     def _built_changes(self, update: Update, folder: Path) -> list[bytes]:
         texts = []

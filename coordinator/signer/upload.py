@@ -14,7 +14,7 @@ from coordinator import gpg
 from coordinator.dsc import MAX_BYTES, cleartext, read_changes, read_dsc
 from coordinator.errors import SignerRefused
 from coordinator.model import File, Update
-from coordinator.openpgp import SequoiaVerifier
+from coordinator.openpgp import SequoiaVerifier, lines
 from coordinator.signer import changes
 from coordinator.signer.changes import Digests
 from coordinator.signer.evidence import changes_name, shipped
@@ -34,8 +34,8 @@ class Seal:
 
     def sign(self, text: str) -> bytes:
         """The text, clearsigned. Raises SignerRefused where the result is not that text signed with that key."""
-        made = gpg.clearsign(text, self.key, self.home)
-        if _lines(self.open(made)) != _lines(text.encode()):
+        made = gpg.clearsign(text, self.key, self.home, gpg.SECONDS)
+        if lines(self.open(made)) != lines(text.encode()):
             raise SignerRefused("gpg signed something else than it was given")
         return made
 
@@ -126,8 +126,3 @@ def _read(path: Path) -> bytes:
 
 def _as_files(digests: dict[str, Digests]) -> list[File]:
     return [File(name, found.sha256, found.size) for name, found in digests.items()]
-
-
-def _lines(text: bytes) -> list[bytes]:
-    """Without white space at the ends of lines, which no clear signature covers (RFC 9580, 7.2)."""
-    return [line.rstrip() for line in text.rstrip().split(b"\n")]

@@ -32,9 +32,18 @@ def approval(
     return Approval(person, signature.fingerprint, sha256_of(expected), text, at)
 
 
+def void(update: Update, people: Mapping[str, frozenset[str]]) -> tuple[Approval, ...]:
+    """The approvals that hold no more: by somebody who is gone, or with a certificate that is not theirs any more."""
+    return tuple(held for held in update.approvals if _owners(held.fingerprint, people) != [held.person])
+
+
 def _who(fingerprint: str, people: Mapping[str, frozenset[str]]) -> str:
-    names = [name for name, fingerprints in people.items() if fingerprint in fingerprints]
+    names = _owners(fingerprint, people)
     if len(names) != 1:
         whose = f"of {' and '.join(sorted(names))} alike" if names else "of nobody who may approve"
         raise NotAllowed(f"the key {fingerprint} is {whose}", "`patchfarm approver list` shows who may.")
     return names[0]
+
+
+def _owners(fingerprint: str, people: Mapping[str, frozenset[str]]) -> list[str]:
+    return [name for name, fingerprints in people.items() if fingerprint in fingerprints]

@@ -13,7 +13,7 @@ from debian.debian_support import Version
 from coordinator.dsc import UploadControl, cleartext, is_file_name, read_dsc
 from coordinator.dsc import read_changes as read_changes_fields
 from coordinator.errors import BadSource, NotNewer
-from coordinator.model import File, Origin, Signature, Source, Urgency
+from coordinator.model import File, Origin, Signature, Source, Update, Urgency
 from coordinator.ports import SourceEntry
 
 
@@ -100,6 +100,12 @@ def check_files(declared: Sequence[File], offered: Sequence[File]) -> None:
             raise BadSource(f"{file.name} has {other.size} bytes, {file.size} were declared")
         if other.sha256 != file.sha256:
             raise BadSource(f"{file.name} has the sha256 {other.sha256}, {file.sha256} was declared")
+
+
+def refuse_beside(update: Update, others: Sequence[Update]) -> None:
+    """Raises NotNewer where another of these updates of its source, and not an older one, is on its way already."""
+    versions = [other.source.version for other in others if other.id != update.id]
+    refuse_unless_newer(update.source.name, update.source.version, versions, "is on its way already")
 
 
 def refuse_unless_newer(

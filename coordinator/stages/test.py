@@ -6,6 +6,7 @@ skipped, never failed and never passed. Exit codes and summary lines: autopkgtes
 """
 
 import re
+from itertools import islice
 from typing import assert_never
 
 from coordinator.model import File, Job, JobState, TestResult, Update, Verdict
@@ -17,6 +18,8 @@ from workers.wire.report import Outcome, Report
 
 #: The file that autopkgtest writes and the recipe collects.
 SUMMARY = "summary"
+#: More than any real summary has. What is larger is not read, and what has more results is not kept.
+MOST_BYTES, MOST_RESULTS = 1 << 20, 1000
 
 #: A result of no test in particular stands under autopkgtest's own name for the package as a whole.
 _WHOLE = "*"
@@ -38,14 +41,18 @@ def order(update: Update, job: Job, recipe: Recipe, site: Site) -> Order:
 
 
 def judge(report: Report, summary: str | None) -> Judgement:
-    """What the report of a test attempt means; `summary` is the text of the file SUMMARY, if it came out."""
+    """What the report of a test attempt means; `summary` is the text of the file SUMMARY, if it came out.
+
+    No more than MOST_BYTES of it are needed.
+    """
     match report.outcome:
         case Outcome.FINISHED:
             return _finished(report, parse_summary(summary or ""))
         case Outcome.UNINSTALLABLE:
             return Judgement(JobState.UNINSTALLABLE, report.reason)
         case Outcome.OUT_OF_TIME | Outcome.OUT_OF_MEMORY | Outcome.LOG_TOO_LONG | Outcome.OUTPUT_TOO_LARGE:
-            return Judgement(JobState.FAILED, f"{report.outcome}: {report.reason}", parse_summary(summary or ""))
+            tests = parse_summary(summary or "")[:MOST_RESULTS]
+            return Judgement(JobState.FAILED, f"{report.outcome}: {report.reason}", tests)
         case Outcome.CANCELLED:
             return Judgement(JobState.CANCELLED, report.reason or "cancelled")
         case Outcome.BROKEN:
@@ -55,9 +62,19 @@ def judge(report: Report, summary: str | None) -> Judgement:
 
 
 def parse_summary(text: str) -> tuple[TestResult, ...]:
-    """Autopkgtest's summary, a result a line; `* SKIP no tests in this package` is one too, `badpkg: …` is none."""
-    found = (_LINE.fullmatch(line.rstrip()) for line in text.splitlines())
-    return tuple(TestResult(match[1] or _WHOLE, Verdict(match[2].lower()), match[3] or "") for match in found if match)
+    """Autopkgtest's summary, a result a line; `* SKIP no tests in this package` is one too, `badpkg: …` is none.
+
+    Of more results than MOST_RESULTS it gives one more, so that it can be seen.
+    """
+    lines = (_LINE.fullmatch(line.rstrip()) for line in text.splitlines())
+    found = islice((match for match in lines if match), MOST_RESULTS + 1)
+    return tuple(TestResult(match[1] or _WHOLE, Verdict(match[2].lower()), match[3] or "") for match in found)
+
+
+def _too_much(report: Report, tests: tuple[TestResult, ...]) -> str:
+    if any(artifact.size > MOST_BYTES for artifact in report.artifacts if artifact.name == SUMMARY):
+        return f"autopkgtest's summary has more than {MOST_BYTES} bytes"
+    return f"autopkgtest's summary has more than {MOST_RESULTS} results" if len(tests) > MOST_RESULTS else ""
 
 
 def _finished(report: Report, tests: tuple[TestResult, ...]) -> Judgement:
@@ -65,6 +82,8 @@ def _finished(report: Report, tests: tuple[TestResult, ...]) -> Judgement:
     failed = [test.name for test in tests if test.verdict == Verdict.FAIL]
     if code in _BROKEN:
         return Judgement(None, f"autopkgtest ended with exit code {code}: the testbed failed")
+    if too_much := _too_much(report, tests):
+        return Judgement(JobState.FAILED, too_much)
     if code == _NO_TESTS and not failed:
         return Judgement(JobState.SUCCEEDED, "no test ran that says anything", tests)
     if code not in (0, 2):

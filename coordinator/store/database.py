@@ -24,8 +24,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 #: How long a writer waits for another before it gives up, in seconds.
 _PATIENCE = 30
-#: Names the migration in PostgreSQL's table of advisory locks; any number that nothing else uses.
-_MIGRATION_LOCK = 0x7061746368
+#: Names in PostgreSQL's table of advisory locks; any numbers that nothing else uses.
+_MIGRATION_LOCK, _ADDITION_LOCK = 0x7061746368, 0x7061746369
 #: Pools of a parent process. Closing their connections here would end the parent's.
 _inherited: list[Pool] = []
 
@@ -56,6 +56,12 @@ def for_reading(engine: Engine) -> Engine:
 def for_writing(engine: Engine) -> Engine:
     """The same engine, for transactions that write."""
     return engine.execution_options(writes=True)
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Wait until no other transaction that called this is open; under SQLite no two ever write at once."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:name)"), {"name": _ADDITION_LOCK})
 
 
 def migrate(engine: Engine) -> None:

@@ -4,7 +4,7 @@
 Every method is one transaction. It decides nothing: what an update becomes is the pipeline's word.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator.errors import Fenced, StaleUpdate, UnknownName
 from coordinator.events import Instruction, Ring, due_at
-from coordinator.model import HistoryEntry, JobState, Role, Update, UpdateState, Worker
-from coordinator.ports import Due
+from coordinator.model import ENDED, HistoryEntry, JobState, Role, Update, UpdateState, Waiting, Worker
+from coordinator.ports import Due, accept
 from coordinator.store import chain, database, parts, rows, tables
 from workers.wire.order import JobKey
 
@@ -45,9 +45,22 @@ class SqlStore:
         """Give the connections back."""
         self._engine.dispose()
 
-    def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
-        """Keep a new update: its `id` and `revision` are given here. Writes the first history entry."""
+    def add(
+        self,
+        update: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Update]], None] = accept,
+    ) -> Update:
+        """Keep a new update: its `id` and `revision` are given here. Writes the first history entry.
+
+        `check` is given the updates of the same source and suite that have not ended, read in the same transaction;
+        where it raises nothing is kept.
+        """
         with self._writing() as connection:
+            database.one_at_a_time(connection)
+            check(parts.read(connection, _beside(update)))
             added = replace(update, id=parts.add(connection, update), revision=1)
             _record(connection, added, chain.begin_entry(added, event, detail), instructions)
         return added
@@ -155,6 +168,19 @@ class SqlStore:
         with self._writing() as connection:
             connection.execute(sa.update(box).where(box.c.number == due.number).values(later))
 
+    def waiting(self, update: int) -> list[Waiting]:
+        """What is left to be carried out for an update, oldest first."""
+        if not 0 < update <= _LARGEST:
+            return []
+        box = tables.outbox.c
+        query = (
+            sa.select(box.name, box.tries, box.due_at, box.last_error)
+            .where(box.update_id == update, box.done.is_(False))
+            .order_by(box.number)
+        )
+        with self._reading() as connection:
+            return [Waiting(row.name, row.tries, row.due_at, row.last_error) for row in connection.execute(query)]
+
     def seen(self, worker: Worker) -> None:
         """A worker gave a sign of life."""
         with self._writing() as connection:
@@ -167,8 +193,9 @@ class SqlStore:
         return sorted(map(rows.to_worker, found), key=lambda worker: worker.name)  # databases sort by locale
 
     def grant(self, name: str, role: Role, token_sha256: str) -> None:
-        """Let the bearer of a token act as `name`; replaces the token of the same name and role."""
+        """Let the bearer of a token act as `name`; replaces that name's token of the role, and this token's name."""
         with self._writing() as connection:
+            connection.execute(sa.delete(tables.tokens).where(tables.tokens.c.sha256 == token_sha256))
             _put(connection, tables.tokens, {"name": name, "role": role, "sha256": token_sha256})
 
     def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
@@ -177,6 +204,13 @@ class SqlStore:
         with self._reading() as connection:
             found = connection.execute(sa.select(token.name, token.role).where(token.sha256 == token_sha256)).first()
         return None if found is None else (found.name, found.role)
+
+
+def _beside(update: Update) -> parts.Chosen:
+    """The updates of the same source that are on their way to the same suite."""
+    row = tables.updates.c
+    same = (row.suite == update.suite, row.source_name == update.source.name)
+    return sa.select(row.id).where(*same, row.state.not_in(ENDED))
 
 
 def _record(

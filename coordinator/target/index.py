@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from coordinator.errors import BadRecipe
-from coordinator.ports import Archive
+from coordinator.ports import Archive, SourceEntry
 from workers.wire.order import Index
 
 
@@ -17,11 +17,15 @@ class ArchiveTarget:
         self._keyring = keyring
 
     def versions(self, suite: str, source: str) -> list[str]:
-        """The versions of a source it has. Raises ArchiveUnreachable, BadSignature, BadRecipe."""
+        """The versions of a source it has."""
+        return [entry.version for entry in self.sources(suite, source)]
+
+    def sources(self, suite: str, source: str) -> list[SourceEntry]:
+        """What it has of a source, each with its .dsc first. Raises ArchiveUnreachable, BadSignature, BadRecipe."""
         if not self._url or self._keyring is None:
             raise BadRecipe(
                 "the target has no address to read its index from, or no keyring",
                 "Set `url` and `keyring` of the target in farm.toml.",
             )
         index = Index(self._url, suite, ("main",))
-        return [entry.version for entry in self._archive.sources(index, self._keyring, source)]
+        return self._archive.sources(index, self._keyring, source)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The embedded archive's door: an OpenSSH server that lets one key put files into the incoming queue, and no more.
+"""The embedded archive's door: an OpenSSH server that lets one key transfer files. No shell, terminal or forwarding.
 
+SFTP begins in the archive's folder and is not kept there: the key can read and write what the server's account can.
 A server of its own, apart from the machine's: it reads no file of the system's and changes none.
 """
 

@@ -123,6 +123,13 @@ def test_a_passphrase_is_asked_for_by_pinentry(home: Path, heard: Path) -> None:
     assert "GETPIN" in heard.read_text()
 
 
+def test_a_service_waits_only_so_long_for_a_key_that_needs_somebody(home: Path, heard: Path) -> None:
+    heard.with_name("pinentry").write_text("#!/bin/sh\necho OK\nwhile read -r line; do :; done\n")
+    with pytest.raises(PatchfarmError, match="did not end within") as caught:
+        gpg.clearsign(TEXT, "alice", home, seconds=1)
+    assert "passphrase" in caught.value.advice
+
+
 def test_pinentry_is_told_the_persons_terminal(home: Path, heard: Path) -> None:
     ours, theirs = os.openpty()
     code = f"from pathlib import Path; from coordinator import gpg; gpg.clearsign('x', None, Path({str(home)!r}))"

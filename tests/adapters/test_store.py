@@ -2,7 +2,7 @@
 """What every Store promises, on memory, SQLite and PostgreSQL."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta, timezone
 from functools import partial
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.errors import Fenced, PatchfarmError, StaleUpdate, UnknownName
+from coordinator.errors import Fenced, NotNewer, PatchfarmError, StaleUpdate, UnknownName
 from coordinator.events import Confirm, Plan, Ring, Upload
-from coordinator.model import JobState, Role, Update, UpdateState, Worker
+from coordinator.model import JobState, Role, Update, UpdateState, Waiting, Worker
 from coordinator.ports import Store
 from coordinator.store import chain
 from coordinator.store.sql import open_store
@@ -291,3 +291,51 @@ def test_a_token_tells_who_bears_it_until_it_is_replaced(store: Store) -> None:
     assert store.bearer("1" * 64) is None
     assert store.bearer("2" * 64) == ("sam", Role.WORKER)
     assert store.bearer("3" * 64) == ("sam", Role.PERSON)
+
+
+def test_a_token_that_is_given_to_another_is_no_longer_the_first_ones(store: Store) -> None:
+    store.grant("sam", Role.PERSON, "1" * 64)
+    store.grant("ann", Role.PERSON, "1" * 64)
+    store.grant("ann", Role.WORKER, "1" * 64)
+    assert store.bearer("1" * 64) == ("ann", Role.WORKER)
+    store.grant("sam", Role.PERSON, "2" * 64)
+    assert store.bearer("2" * 64) == ("sam", Role.PERSON)
+
+
+def test_what_waits_can_be_read_with_the_reason(store: Store) -> None:
+    store.add(update(), "SourceAccepted", "", [Plan(), RING])
+    store.add(update(), "SourceAccepted", "", [Plan()])
+    store.postpone(store.due(NOW)[0], NOW + MINUTE, "no worker yet")
+    assert store.waiting(1) == [Waiting("Plan", 1, NOW + MINUTE, "no worker yet"), Waiting("Ring", 0, NOW, "")]
+    store.done(store.due(NOW)[0])
+    assert [waiting.instruction for waiting in store.waiting(1)] == ["Plan"]
+    assert store.waiting(10**30) == []
+
+
+def test_an_update_is_checked_against_those_of_its_source_that_are_on_their_way(store: Store) -> None:
+    others = [update(), update(state=UpdateState.FAILED), update(suite="trixie-security"), update()]
+    open_ones = [add(store, other) for other in others][0::3]
+    seen: list[Update] = []
+    store.add(update(), "SourceAccepted", "", (), seen.extend)
+    assert sorted(seen, key=lambda other: other.id) == open_ones
+
+
+def test_an_update_that_the_check_refuses_is_not_kept(store: Store) -> None:
+    with pytest.raises(NotNewer):
+        store.add(update(), "SourceAccepted", "", [Plan()], refuse_all)
+    assert (store.updates(), store.due(NOW)) == ([], [])
+
+
+def refuse_all(_others: Sequence[Update]) -> None:
+    raise NotNewer("not today")
+
+
+def test_of_many_submissions_at_once_that_exclude_each_other_one_is_kept(store: Store) -> None:
+    def refuse_beside(others: Sequence[Update]) -> None:
+        if others:
+            raise NotNewer("it is on its way already")
+
+    adds = (partial(store.add, update(), "SourceAccepted", "", (), refuse_beside) for _ in range(6))
+    answers = at_once(*adds)
+    assert sum(isinstance(answer, NotNewer) for answer in answers) == 5
+    assert len(store.updates()) == 1

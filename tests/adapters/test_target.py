@@ -13,7 +13,7 @@ from coordinator.errors import BadRecipe, PatchfarmError
 from coordinator.openpgp import SequoiaVerifier
 from coordinator.target import ArchiveTarget
 from coordinator.target.reprepro import Layout, Repository
-from tests.sources import Person, make_changes, make_source
+from tests.sources import Person, as_files, make_changes, make_source
 
 pytestmark = pytest.mark.system
 
@@ -29,10 +29,14 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
     gpg.stop(layout.gnupg)
 
 
+def reader(layout: Layout) -> ArchiveTarget:
+    archive = HttpArchive(layout.root.parent / "indices", SequoiaVerifier())
+    return ArchiveTarget(archive, layout.repository.as_uri(), layout.certificate)
+
+
 def versions(layout: Layout, suite: str = SUITE) -> list[str]:
     """What a reader of the archive sees."""
-    archive = HttpArchive(layout.root.parent / "indices", SequoiaVerifier())
-    return ArchiveTarget(archive, layout.repository.as_uri(), layout.certificate).versions(suite, "sample")
+    return reader(layout).versions(suite, "sample")
 
 
 def arrive(layout: Layout, key: Person = RELEASE, suite: str = SUITE) -> None:
@@ -64,6 +68,14 @@ def test_what_the_release_key_signed_is_published_and_nothing_stays_in_the_queue
     repository.take_in()
     assert versions(layout) == ["1.0-1"]
     assert list(layout.incoming.iterdir()) == []
+
+
+def test_the_index_tells_which_dsc_it_has(layout: Layout) -> None:
+    arrive(layout)
+    (dsc,) = as_files(list(layout.incoming.glob("*.dsc")))
+    Repository(layout).take_in()
+    (entry,) = reader(layout).sources(SUITE, "sample")
+    assert (entry.version, entry.files[0]) == ("1.0-1", dsc)
 
 
 def test_what_another_key_signed_is_not_published_and_is_kept_to_be_looked_at(layout: Layout) -> None:

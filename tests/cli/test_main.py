@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from coordinator.cli.main import run
+from coordinator import config
+from coordinator.cli.main import app, run
 from coordinator.cli.session import Session, standard
 from coordinator.client import Client, connect
-from coordinator.errors import FarmDown
+from coordinator.errors import Blame, FarmDown
+from tests.architecture.test_documents import all_errors
 from tests.cli.conftest import Shell
+from workers.wire.arch import Arch
 
 
 def raising(error: BaseException) -> Session:
@@ -76,11 +79,11 @@ def test_a_farm_without_a_token_is_not_asked(
     assert "PATCHFARM_TOKEN_FILE" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "two words\nand a line", "t\u00f6ken"])
+@pytest.mark.parametrize("content", [b"", b"two words\nand a line", b"t\xc3\xb6ken", b"t\xf6ken"])
 def test_a_token_file_without_a_token_is_said_to_be_one_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
-    (tmp_path / "token").write_text(content)
+    (tmp_path / "token").write_bytes(content)
     named = {"PATCHFARM_URL": "http://127.0.0.1:9", "PATCHFARM_TOKEN_FILE": str(tmp_path / "token")}
     settings(monkeypatch, tmp_path, **named)
     assert run(["list"], standard()) == 15
@@ -117,6 +120,54 @@ def test_farm_toml_that_is_no_toml_is_said_to_be_none(
     settings(monkeypatch, tmp_path)
     assert run(["list"], standard()) == 2
     assert "farm.toml" in capsys.readouterr().err
+
+
+def test_farm_toml_in_another_encoding_is_said_to_be_none_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "farm.toml").write_bytes(b'farm = "sp\xe4t"')
+    settings(monkeypatch, tmp_path)
+    assert run(["list"], standard()) == 2
+    assert "error: farm.toml is no TOML" in capsys.readouterr().err
+
+
+def test_a_setting_of_the_environment_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings(monkeypatch, tmp_path, PATCHFARM_TARGETS="archive")
+    assert run(["list"], standard()) == 2
+    assert '"targets"' in capsys.readouterr().err
+
+
+def test_a_file_that_this_account_may_not_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list"], raising(PermissionError(13, "Permission denied", "/srv/farm/farm.toml"))) == 15
+    assert capsys.readouterr().err.startswith("error: /srv/farm/farm.toml: Permission denied\n")
+
+
+@pytest.mark.parametrize("given", ["amd64,i386", " amd64, i386,"])
+def test_the_environment_lists_architectures_with_commas(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("PATCHFARM_ARCHES", given)
+    assert config.load().arches == (Arch.AMD64, Arch.I386)
+
+
+def test_farm_toml_lists_them_as_toml_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "farm.toml").write_text('arches = ["amd64", "arm64"]\n')
+    settings(monkeypatch, tmp_path)
+    assert config.load().arches == (Arch.AMD64, Arch.ARM64)
+
+
+def test_the_help_tells_every_exit_code_by_whose_fault_it_is() -> None:
+    said = re.findall(r"([\d, -]+) (wrong usage|the request|the package|the farm)", str(app.info.epilog))
+    told = {word: numbers(listed) for listed, word in said}
+    of = {blame: {kind.exit_code for kind in all_errors() if kind.blame == blame} for blame in Blame}
+    assert told["wrong usage"] | told["the request"] == of[Blame.SUBMITTER]
+    assert (told["the package"], told["the farm"]) == (of[Blame.PACKAGE], of[Blame.FARM])
+
+
+def numbers(listed: str) -> set[int]:
+    """`1, 30-37`, spelled out."""
+    ranges = [part.split("-") for part in listed.split(",")]
+    return {number for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1)}
 
 
 def test_the_module_is_the_command() -> None:

@@ -13,9 +13,9 @@ from coordinator.cli.session import Session
 from coordinator.cli.watch import reached
 from coordinator.client import Client
 from coordinator.errors import Blame, FarmDown
-from coordinator.model import JobState, Update, UpdateState
+from coordinator.model import JobState, Update, UpdateState, Waiting
 from tests.cli.conftest import Shell
-from tests.web.kit import FakeFarm, file, job, report, update, web
+from tests.web.kit import NOW, FakeFarm, file, job, report, update, web
 from workers.wire.arch import Tier
 
 S = UpdateState
@@ -114,14 +114,28 @@ def test_a_farm_that_stays_away_is_not_waited_for_for_ever(farm: FakeFarm) -> No
     assert run(["watch", "1"], Session(connect=lambda: Cut(farm, 10_000), sleep=lambda _: None)) == 33
 
 
-def test_on_a_terminal_the_display_has_a_line_for_each_job(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
-    farm.store.known = update(S.AWAITING_APPROVAL, [job(state=JobState.SUCCEEDED, report=report())])
+def on_a_terminal(farm: FakeFarm, capsys: pytest.CaptureFixture[str], until: UpdateState) -> str:
+    """What `watch` shows there."""
     out = Console(force_terminal=True, width=100, markup=False, color_system=None)
     session = Session(connect=lambda: Client(web(farm, "p-token")), sleep=lambda _: None, out=out)
-    assert run(["watch", "1", "--until", "awaiting-approval"], session) == 0
-    said = capsys.readouterr().out
+    assert run(["watch", "1", "--until", until], session) == 0
+    return capsys.readouterr().out
+
+
+def test_on_a_terminal_the_display_has_a_line_for_each_job(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
+    farm.store.known = update(S.AWAITING_APPROVAL, [job(state=JobState.SUCCEEDED, report=report())])
+    said = on_a_terminal(farm, capsys, S.AWAITING_APPROVAL)
     assert re.search(r"build +amd64 +Built", said)
     assert "patchfarm approve 1" in said
+
+
+def test_and_below_them_the_newest_trouble(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
+    farm.store.known = update(S.PUBLISHING, signed=(file("a"),))
+    troubles = ["the disk was full", "no route to host", ""]
+    farm.store.open = [Waiting("Upload", tries, NOW, said) for tries, said in enumerate(troubles, 1)]
+    said = on_a_terminal(farm, capsys, S.PUBLISHING)
+    assert "Upload waits, after 2 tries: no route to host" in said
+    assert "disk" not in said
 
 
 def test_the_end_is_printed_as_json_and_the_way_goes_aside(shell: Shell) -> None:

@@ -7,7 +7,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from coordinator.config import Home
-from coordinator.embedded.services import Program, Site, configuration, programs
+from coordinator.embedded.services import Program, Site, configuration, given, programs
 from coordinator.errors import BadRequest
 from workers.wire.arch import Arch
 
@@ -60,6 +60,12 @@ def test_a_broker_named_in_the_settings_is_not_started_here() -> None:
 def test_only_the_coordinator_knows_the_database(name: str) -> None:
     assert "postgresql" not in known_to(name)
     assert "postgresql" in known_to("engine")
+
+
+def test_the_coordinator_is_told_the_settings_and_where_the_databases_password_is() -> None:
+    settings = {"PATCHFARM_DATABASE": "postgresql://farm@db.example/farm", "PGPASSFILE": "/srv/password"}
+    others = {"PGPASSWORD": "secret", "HOME": "/root", "PATCHFARM_TOKEN_FILE": "/srv/token"}
+    assert given({**settings, **others}) == settings
 
 
 def test_the_signer_does_not_know_the_broker_and_nobody_else_the_signers_folder() -> None:

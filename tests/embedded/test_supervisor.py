@@ -12,6 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from coordinator.config import Home
 from coordinator.embedded import ServiceState, down, preparation, running, services, status, supervisor
+from coordinator.embedded.farm import alive
 from coordinator.embedded.services import Program
 
 pytestmark = pytest.mark.system
@@ -72,9 +73,18 @@ def test_down_leaves_no_process_behind_and_a_second_down_has_nothing_to_do(home:
     start(home, SLEEPS)
     processes = [supervisors_pid(home), pid(home, "sleeps")]
     assert down(home)
-    assert all(gone(process) for process in processes)
+    assert not any(alive(process) for process in processes)
     assert not running(home)
     assert not down(home)
+
+
+def test_a_process_that_nobody_has_reaped_yet_is_not_waited_for() -> None:
+    process = os.posix_spawnp("true", ["true"], os.environ)
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    assert not alive(process)
+    os.waitpid(process, 0)
+    assert not alive(process)
+    assert alive(os.getpid())
 
 
 def test_a_killed_supervisor_takes_its_processes_with_it_and_can_be_started_again(home: Home) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from coordinator.dsc import cleartext
+from coordinator.dsc import cleartext, without_epoch
 from coordinator.errors import ArchiveUnreachable, UploadFailed
 from coordinator.model import File
 from coordinator.ports import BinaryEntry, SourceEntry
@@ -54,37 +54,50 @@ class MemoryArchive:
 
 
 class MemoryTarget:
-    """A Target that publishes what a .changes brings, at once; while it `hides`, its index shows none of that."""
+    """A Target that publishes what a .changes brings, at once; while it `hides`, its index shows none of that.
+
+    `error` is what reading its index ends with.
+    """
 
     def __init__(self) -> None:
-        self._published: list[tuple[str, str, str]] = []
-        self._arrived: list[tuple[str, str, str]] = []
+        self._published: list[tuple[str, SourceEntry]] = []
+        self._arrived: list[tuple[str, SourceEntry]] = []
         self.files: dict[str, File] = {}
         self.unreachable = False
         self.hides = False
+        self.error: Exception | None = None
 
     def publish(self, suite: str, source: str, version: str) -> None:
-        """A version of a source is in the suite's index."""
-        self._published.append((suite, source, version))
+        """A version of a source is in the suite's index, whoever made it."""
+        dsc = File(f"{source}_{without_epoch(version)}.dsc", "f" * 64, 1)
+        self._published.append((suite, SourceEntry(source, version, "pool", (dsc,))))
 
-    def versions(self, suite: str, source: str) -> list[str]:
+    def sources(self, suite: str, source: str) -> list[SourceEntry]:
+        if self.error is not None:
+            raise self.error
         if self.unreachable:
             raise ArchiveUnreachable("the target does not answer")
         shown = self._published if self.hides else [*self._published, *self._arrived]
-        return [version for *place, version in shown if place == [suite, source]]
+        return [entry for place, entry in shown if (place, entry.name) == (suite, source)]
+
+    def versions(self, suite: str, source: str) -> list[str]:
+        return [entry.version for entry in self.sources(suite, source)]
 
     def receive(self, file: File, path: Path) -> None:
         """A file arrived whole; a .changes starts the target's work."""
         self.files[file.name] = file
         if file.name.endswith(".changes"):
             fields = dict(re.findall(r"^(\w+): (.*)$", cleartext(path.read_bytes()).decode(), re.MULTILINE))
-            self._arrived.append((fields["Distribution"], fields["Source"], fields["Version"]))
+            source, version = fields["Source"], fields["Version"]
+            dsc = self.files[f"{source}_{without_epoch(version)}.dsc"]
+            self._arrived.append((fields["Distribution"], SourceEntry(source, version, "pool", (dsc,))))
 
 
 class MemoryUploader:
     """An Uploader into a MemoryTarget that takes up where it was cut.
 
-    `fails` counts the calls that it still refuses; each call takes a number of `cuts`, after so many files it breaks.
+    `fails` counts the calls that it still refuses, with `error`; each call takes a number of `cuts`, after so many
+    files it breaks.
     """
 
     def __init__(self, target: MemoryTarget) -> None:
@@ -93,13 +106,14 @@ class MemoryUploader:
         self.sent: list[str] = []
         self.calls = 0
         self.fails = 0
+        self.error: Exception = UploadFailed("the target does not take it")
         self.cuts: list[int] = []
 
     def upload(self, files: Sequence[tuple[File, Path]]) -> Iterator[str]:
         self.calls += 1
         if self.fails:
             self.fails -= 1
-            raise UploadFailed("the target does not take it")
+            raise self.error
         left = self.cuts.pop(0) if self.cuts else len(files)
         for file, path in files:
             if file in self._there:

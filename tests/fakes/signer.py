@@ -4,11 +4,10 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from coordinator.dsc import cleartext
+from coordinator.dsc import cleartext, without_epoch
 from coordinator.errors import PatchfarmError
 from coordinator.model import File, Update
 from coordinator.service import Coordinator
-from coordinator.work import no_epoch
 from tests.sources import DATE, Person
 
 
@@ -36,7 +35,7 @@ class HandSigner:
     def sign(self, update: Update) -> list[File]:
         """The .changes of all architectures, then every file, signed inside where it has a place for it."""
         files = [self._signed(file) for file in self._shipped(update)]
-        source, version = update.source.name, no_epoch(update.source.version)
+        source, version = update.source.name, without_epoch(update.source.version)
         text = (
             f"Format: 1.8\nDate: {DATE}\nSource: {source}\nVersion: {update.source.version}\n"
             f"Distribution: {update.suite}\nChecksums-Sha256:\n"

@@ -2,20 +2,20 @@
 """The store and the logs in memory, for tests of everything above them. FolderBlobs on tmp_path needs no stand-in."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from coordinator.errors import BadRequest, Fenced, StaleUpdate, UnknownName
 from coordinator.events import Instruction, Ring, due_at
-from coordinator.model import HistoryEntry, Job, JobState, Role, Update, UpdateState, Worker
-from coordinator.ports import Due
+from coordinator.model import ENDED, HistoryEntry, Job, JobState, Role, Update, UpdateState, Waiting, Worker
+from coordinator.ports import Due, accept
 from coordinator.store import chain
 from workers.wire.order import JobKey
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Row:
     """An outbox row, as tests may look at it."""
 
     due: Due
@@ -33,13 +33,21 @@ class MemoryStore:
         self._history: dict[int, list[HistoryEntry]] = {}
         self._workers: dict[str, Worker] = {}
         self._tokens: dict[tuple[str, Role], str] = {}
-        self.outbox: dict[int, Waiting] = {}
+        self.outbox: dict[int, Row] = {}
 
     def close(self) -> None:
         """Nothing to give back."""
 
-    def add(self, update: Update, event: str, detail: str, instructions: Sequence[Instruction]) -> Update:
+    def add(
+        self,
+        update: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Update]], None] = accept,
+    ) -> Update:
         with self._lock:
+            check([other for other in self._updates.values() if _beside(other, update)])
             added = replace(update, id=len(self._updates) + 1, revision=1)
             self._updates[added.id] = added
             self._history[added.id] = [chain.begin_entry(added, event, detail)]
@@ -114,6 +122,11 @@ class MemoryStore:
             again = replace(row.due, tries=row.due.tries + 1)
             self.outbox[due.number] = replace(row, due=again, at=until, last_error=why)
 
+    def waiting(self, update: int) -> list[Waiting]:
+        with self._lock:
+            rows = [row for row in self.outbox.values() if row.due.update == update and not row.done]
+        return [Waiting(type(row.due.instruction).__name__, row.due.tries, row.at, row.last_error) for row in rows]
+
     def seen(self, worker: Worker) -> None:
         with self._lock:
             self._workers[worker.name] = worker
@@ -124,7 +137,8 @@ class MemoryStore:
 
     def grant(self, name: str, role: Role, token_sha256: str) -> None:
         with self._lock:
-            self._tokens[name, role] = token_sha256
+            kept = {who: known for who, known in self._tokens.items() if known != token_sha256}
+            self._tokens = {**kept, (name, role): token_sha256}
 
     def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
         with self._lock:
@@ -138,7 +152,12 @@ class MemoryStore:
         for instruction in instructions:
             number = len(self.outbox) + 1
             at = due_at(instruction, update.changed_at)
-            self.outbox[number] = Waiting(Due(number, update.id, instruction, 0), at)
+            self.outbox[number] = Row(Due(number, update.id, instruction, 0), at)
+
+
+def _beside(other: Update, update: Update) -> bool:
+    same = (other.suite, other.source.name) == (update.suite, update.source.name)
+    return same and other.state not in ENDED
 
 
 def _merged(now: Update, before: Update, job: Job) -> Job:

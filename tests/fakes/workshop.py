@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Workers of a farm in memory: the real one, on a fake engine, which speaks to the coordinator without HTTP."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import requests
 
+from coordinator.dsc import without_epoch
 from coordinator.errors import Fenced as NotCurrent
 from coordinator.errors import PatchfarmError
 from coordinator.model import JobState, Update
 from coordinator.service import Coordinator
-from coordinator.work import no_epoch
 from tests.fakes.world import Ringing
 from workers.config import WorkerConfig
 from workers.errors import Fenced, Refused
@@ -135,13 +136,27 @@ def ordinary(update: Update, job: JobKey, salt: str) -> Play:
     """What the last step of a job does when all is well: a build's files, or autopkgtest's summary."""
     if job.kind == JobKind.TEST:
         return Play(b"autopkgtest\n", makes={"autopkgtest/summary": b"greets               PASS\n"})
-    source, version = update.source.name, no_epoch(update.source.version)
+    source, version = update.source.name, without_epoch(update.source.version)
     package = f"{source}-data" if job.arch == Arch.ALL else source
-    facts = f"Source: {source}\nVersion: {update.source.version}\nArchitecture: {job.arch}\n".encode()
-    made = {
-        f"{package}_{version}_{job.arch}.deb": facts + salt.encode(),
-        f"{source}_{version}_{job.arch}.buildinfo": b"Format: 1.0\n" + facts,
-        f"{source}_{version}_{job.arch}.changes": b"Format: 1.8\n" + facts,
-        f"{source}_{version}_source.changes": b"Format: 1.8\nArchitecture: source\n",
-    }
+    facts = f"Source: {source}\nVersion: {update.source.version}\nArchitecture: {job.arch}\n"
+    deb = {f"{package}_{version}_{job.arch}.deb": facts.encode() + salt.encode()}
+    sections = listing(deb).replace("Files:", "Checksums-Md5:")
+    info = {f"{source}_{version}_{job.arch}.buildinfo": f"Format: 1.0\n{facts}{sections}".encode()}
+    asked = f"Distribution: {update.suite}\nUrgency: high\n"
+    changes = f"Format: 1.8\n{facts}{asked}{listing({**info, **deb}, ' misc optional')}"
+    made = {**deb, **info, f"{source}_{version}_{job.arch}.changes": changes.encode()}
     return Play(b"dpkg-buildpackage\n", makes=made)
+
+
+def listing(files: Mapping[str, bytes], more: str = "") -> str:
+    """The three sections of a .changes that name files; `more` stands between size and name in Files."""
+    kinds = {"Checksums-Sha1": "sha1", "Checksums-Sha256": "sha256", "Files": "md5"}
+    text = ""
+    for section, kind in kinds.items():
+        between = more if kind == "md5" else ""
+        rows = (
+            f" {hashlib.new(kind, data, usedforsecurity=False).hexdigest()} {len(data)}{between} {name}\n"
+            for name, data in files.items()
+        )
+        text += f"{section}:\n{''.join(rows)}"
+    return text

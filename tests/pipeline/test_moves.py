@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every cell of state × event, and what each move means; reads beside TABLE in coordinator/pipeline.py."""
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -41,6 +40,7 @@ from tests.pipeline.walk import (
     in_state,
     new_update,
     possible,
+    refused,
     signed,
     some,
     stale,
@@ -92,11 +92,9 @@ def reachable() -> set[tuple[UpdateState, type[Event], UpdateState]]:
         for event in (one for one in events if (update.state, type(one)) in TABLE):
             after, _ = step(update, event)
             moves.add((update.state, type(event), after.state))
-            # A later version of the farm may write the digest set otherwise: then no old approval counts.
-            for later in (after, replace(after, approvals=()) if after.state == S.FAILED else after):
-                if shape(later) not in seen:
-                    seen.add(shape(later))
-                    todo.append((later, list(possible(later))))
+            if shape(after) not in seen:
+                seen.add(shape(after))
+                todo.append((after, list(possible(after))))
     return moves
 
 
@@ -298,9 +296,44 @@ def test_a_cancelled_update_can_be_taken_up_again() -> None:
 
 
 def test_retry_after_the_signer_refused_asks_the_signer_again() -> None:
-    walk = built_and_tested().approve("alice", "bob").at(Refused(AT, "unknown certificate", Blame.FARM))
+    walk = refused()
     assert walk.update.state == S.FAILED
     assert walk.at(Retried(AT, "alice")).update.state == S.SIGNING
+
+
+def test_what_the_signer_refused_may_be_approved_by_more_people_and_waits_for_a_retry() -> None:
+    walk = refused().approve("carol")
+    assert (walk.update.state, walk.update.reason) == (S.FAILED, "unknown certificate")
+    walk.at(Retried(AT, "alice"))
+    assert [approval.person for approval in walk.update.valid_approvals()] == ["alice", "bob", "carol"]
+    assert walk.update.state == S.SIGNING
+
+
+@pytest.mark.parametrize("walk", [Walk().plan().do(BUILD, state=JobState.FAILED), signed()])
+def test_no_other_failure_is_approved(walk: Walk) -> None:
+    failed = walk.update if walk.update.state == S.FAILED else walk.at(Refused(AT, "no room", Blame.FARM)).update
+    with pytest.raises(IllegalMove, match="update 12 is failed: approved is not possible now"):
+        step(failed, Approved(AT, approval_by("carol", failed)))
+
+
+def test_a_retry_does_not_count_the_approvals_of_people_who_are_gone() -> None:
+    walk = refused()
+    walk.at(Retried(AT, "alice", walk.update.approvals[1:]))
+    assert walk.update.state == S.AWAITING_APPROVAL
+    assert [approval.person for approval in walk.update.approvals] == ["alice"]
+
+
+def test_an_approval_is_not_made_enough_by_one_of_somebody_who_is_gone() -> None:
+    walk = built_and_tested().approve("alice")
+    walk.at(Approved(AT, approval_by("bob", walk.update), walk.update.approvals))
+    assert walk.update.state == S.AWAITING_APPROVAL
+    assert [approval.person for approval in walk.update.approvals] == ["bob"]
+
+
+def test_what_was_signed_is_uploaded_again_whoever_is_gone_since() -> None:
+    walk = signed().at(Refused(AT, "no room", Blame.FARM))
+    walk.at(Retried(AT, "alice", walk.update.approvals))
+    assert (walk.update.state, len(walk.update.valid_approvals())) == (S.PUBLISHING, 2)
 
 
 def test_retry_after_the_target_refused_uploads_from_the_start_what_was_signed() -> None:

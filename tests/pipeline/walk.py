@@ -150,6 +150,10 @@ def built_and_tested() -> Walk:
     return Walk().plan().do(BUILD).do(TEST)
 
 
+def refused() -> Walk:
+    return built_and_tested().approve("alice", "bob").at(Refused(AT, "unknown certificate", Blame.FARM))
+
+
 def signed() -> Walk:
     return built_and_tested().approve("alice", "bob").at(Signed(AT, FILES))
 
@@ -165,7 +169,7 @@ _WALKS: dict[UpdateState, Callable[[], Walk]] = {
     UpdateState.PUBLISHING: signed,
     UpdateState.PUBLISHED: lambda: signed().at(Uploaded(AT)).at(Published(AT)),
     UpdateState.REJECTED: lambda: Walk().at(Refused(AT, "nothing to build", Blame.SUBMITTER)),
-    UpdateState.FAILED: lambda: Walk().plan().do(BUILD, state=JobState.FAILED),
+    UpdateState.FAILED: refused,
     UpdateState.WITHDRAWN: lambda: Walk().at(Withdrawn(AT, "sam", "a better patch")),
 }
 
@@ -178,14 +182,18 @@ def possible(update: Update) -> Iterator[Event]:
         if job.state == JobState.LEASED:
             yield from (ended(update, job, state) for state in (*ENDS, JobState.CANCELLED))
             yield JobLost(AT, job.kind, job.arch, job.attempt, "its lease ran out")
-    yield from (Approved(AT, approval_by(person, update)) for person in PEOPLE)
-    yield Approved(AT, approval_by("mallory", update, "0" * 64))
+    # What failed otherwise nobody may approve, though the table has a row for it.
+    if update.state != UpdateState.FAILED or update.approvable:
+        yield from (Approved(AT, approval_by(person, update)) for person in PEOPLE)
+        yield Approved(AT, approval_by("mallory", update, "0" * 64))
+        yield Approved(AT, approval_by("carol", update), update.approvals)
     yield Signed(AT, FILES)
     yield Uploaded(AT)
     yield Published(AT)
     yield Refused(AT, "it cannot go on", Blame.FARM)
     yield Cancelled(AT, "alice")
     yield Retried(AT, "alice")
+    yield Retried(AT, "alice", update.approvals)
     yield Withdrawn(AT, "sam", "a better patch")
 
 

@@ -102,7 +102,7 @@ def people(folder: Path, *known: Person) -> tuple[Approver, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     for person in known:
         person.write_cert(folder)
-    return approvers.load(folder)
+    return approvers.load(folder).people
 
 
 def said(made: Update, known: Sequence[Approver]) -> tuple[Statement, ...]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from coordinator.errors import BadRecipe, SignerRefused
+from coordinator.errors import SignerRefused
 from coordinator.model import File, SigningRequest, Update
+from coordinator.signer.approvers import load
 from coordinator.signer.evidence import Evidence, check, check_facts
 from coordinator.signer.policy import Policy
 from tests.signer.kit import ALICE, BOB, MALLORY, SAM, Made, approval, make, people, said
@@ -62,6 +63,13 @@ def test_the_submitter_does_not_count(plain: Made, tmp_path: Path) -> None:
     update = replace(plain.update, source=replace(plain.update.source, signed_by=""))
     with pytest.raises(SignerRefused, match=r"1 of 2 .*: alice; sam made or submitted it"):
         judge(replace(update, approvals=(approval(update, SAM), approval(update, ALICE))), tmp_path)
+
+
+def test_nor_does_anybody_of_the_submitters_name_whatever_their_key_is(plain: Made, tmp_path: Path) -> None:
+    namesake = Person(SAM.name)
+    update = plain.approved_by(namesake, ALICE).update
+    with pytest.raises(SignerRefused, match=r"1 of 2 .*: alice; sam made or submitted it"):
+        judge(update, tmp_path, known=(namesake, ALICE))
 
 
 @pytest.mark.parametrize("upper", [False, True])
@@ -116,11 +124,14 @@ def test_two_keys_in_one_file_are_one_person(plain: Made, tmp_path: Path) -> Non
         judge(plain.approved_by(ALICE, BOB).update, tmp_path, known=())
 
 
-def test_a_file_that_holds_no_certificate_is_not_overlooked(plain: Made, tmp_path: Path) -> None:
+def test_a_file_that_holds_no_certificate_is_nobody_and_named(
+    plain: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     people(tmp_path / "approvers")
     (tmp_path / "approvers" / "carol.asc").write_text("nothing")
-    with pytest.raises(BadRecipe, match=r"carol\.asc is not a keyring"):
-        judge(plain.approved_by(ALICE, BOB).update, tmp_path)
+    assert judge(plain.approved_by(ALICE, BOB).update, tmp_path).people == ("alice", "bob")
+    assert "person=carol" in caplog.text
+    assert load(tmp_path / "approvers").unread == ("carol",)
 
 
 def test_a_key_that_the_policy_does_not_name_is_refused(plain: Made, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.client import Client
 from coordinator.dsc import cleartext, read_changes
-from coordinator.errors import DiskFull, FarmDown, IllegalMove, StaleUpdate
+from coordinator.errors import BadSource, DiskFull, FarmDown, IllegalMove, PatchfarmError, StaleUpdate
 from coordinator.model import File, SigningRequest, Update
 from coordinator.signer.policy import Policy, SignerHome
 from coordinator.signer.service import Signer
@@ -137,21 +137,54 @@ def test_the_sources_author_is_found_in_the_source_itself(
     assert "1 of 2" in refusal(farm, signer, home)
 
 
-def test_a_file_with_other_bytes_is_a_refusal(signer: Signer, farm: Trying, home: SignerHome, made: Made) -> None:
+def later(signer: Signer, farm: Trying, caplog: pytest.LogCaptureFixture) -> str:
+    """What is logged of an update that is neither signed nor refused."""
+    signer.look()
+    assert farm.told() == []
+    assert "action=later update=1" in caplog.text
+    return caplog.text
+
+
+def test_a_file_with_other_bytes_is_the_farms_trouble(
+    signer: Signer, farm: Trying, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
     file = next(file for file in made.update.built_files() if file.name.endswith("_i386.deb"))
     (farm.blobs.folder / file.sha256).write_bytes(b"x" * file.size)
-    assert refusal(farm, signer, home) == "hello_1.0-1_i386.deb arrived with other bytes than its sha256 names"
+    assert "hello_1.0-1_i386.deb arrived with other bytes" in later(signer, farm, caplog)
 
 
-def test_a_file_that_the_farm_lost_is_a_refusal(signer: Signer, farm: Trying, home: SignerHome, made: Made) -> None:
+def test_so_is_a_file_that_it_lost(signer: Signer, farm: Trying, made: Made, caplog: pytest.LogCaptureFixture) -> None:
     (farm.blobs.folder / made.update.source.dsc.sha256).unlink()
-    assert "there is no blob" in refusal(farm, signer, home)
+    assert "there is no blob" in later(signer, farm, caplog)
 
 
-def test_a_key_that_is_gone_is_a_refusal_in_gpgs_words(signer: Signer, farm: Trying, home: SignerHome) -> None:
+def test_a_key_that_is_gone_is_the_signers_own_trouble_in_gpgs_words(
+    signer: Signer, farm: Trying, home: SignerHome, caplog: pytest.LogCaptureFixture
+) -> None:
     for path in (home.gnupg / "private-keys-v1.d").iterdir():
         path.unlink()
-    assert "No secret key" in refusal(farm, signer, home)
+    assert "No secret key" in later(signer, farm, caplog)
+    assert not home.audit.exists() or "refused" not in home.audit.read_text()
+
+
+def test_a_person_whose_certificate_cannot_be_read_does_not_count_and_is_waited_for(
+    signer: Signer, farm: Trying, home: SignerHome, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = (home.approvers / "bob.asc").read_text()
+    (home.approvers / "bob.asc").write_text("nothing")
+    assert "1 of 2 approvals of update 1 count: alice; the certificates of bob" in later(signer, farm, caplog)
+    (home.approvers / "bob.asc").write_text(certificate)
+    clock.now = 1.0
+    signer.look()
+    assert [each[0] for each in farm.told()] == ["signed"]
+
+
+def test_one_bad_certificate_keeps_nothing_waiting_that_others_approved(
+    signer: Signer, farm: Trying, home: SignerHome
+) -> None:
+    (home.approvers / "carol.asc").write_text("nothing")
+    signer.look()
+    assert [each[0] for each in farm.told()] == ["signed"]
 
 
 def test_a_digest_that_is_a_path_is_never_asked_for(signer: Signer, farm: Trying, home: SignerHome, made: Made) -> None:
@@ -173,7 +206,10 @@ def test_an_update_that_moved_on_is_let_go(signer: Signer, farm: Trying) -> None
     assert [each[0] for each in farm.told()] == ["signed"]
 
 
-@pytest.mark.parametrize("error", [FarmDown("down"), DiskFull("full"), StaleUpdate("again")])
+@pytest.mark.parametrize(
+    "error",
+    [FarmDown("down"), DiskFull("full"), StaleUpdate("again"), PatchfarmError("a mistake"), BadSource("not taken")],
+)
 def test_what_says_nothing_of_the_update_is_no_reason_to_refuse_it(
     signer: Signer, farm: Trying, clock: Clock, error: Exception
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from coordinator.errors import BadSignature, NotAllowed
 from coordinator.model import Approval, Signature, Update, sha256_of
-from coordinator.stages.approve import approval
+from coordinator.stages.approve import approval, void
 from tests.pipeline.walk import AT, built_and_tested, with_rebuilt
 
 UPDATE = built_and_tested().update
@@ -80,3 +80,23 @@ def test_whoever_signed_the_source_may_not_approve_with_any_key(key: str) -> Non
     update = replace(UPDATE, source=replace(UPDATE.source, signed_by=BOB))
     with pytest.raises(NotAllowed, match="bob submitted"):
         approve(key, update)
+
+
+def test_approvals_of_people_who_are_there_hold() -> None:
+    approved = replace(UPDATE, approvals=(approve(ALICE), approve(BOB)))
+    assert void(approved, PEOPLE) == ()
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"bob": PEOPLE["bob"]},
+        {**PEOPLE, "alice": frozenset({"d" * 40})},
+        {**PEOPLE, "alicia": frozenset({ALICE})},
+        {"bob": PEOPLE["bob"], "mallory": frozenset({ALICE})},
+    ],
+    ids=["she is gone", "she has another certificate", "two have hers", "another has hers"],
+)
+def test_an_approval_is_void_whose_person_has_its_certificate_no_more(now: dict[str, frozenset[str]]) -> None:
+    approved = replace(UPDATE, approvals=(approve(ALICE), approve(BOB)))
+    assert [gone.person for gone in void(approved, now)] == ["alice"]

@@ -7,7 +7,9 @@ import pytest
 
 from coordinator.errors import NotAllowed
 from coordinator.model import File, Update, UpdateState
-from coordinator.stages.publish import in_order
+from coordinator.ports import SourceEntry
+from coordinator.stages import publish
+from coordinator.stages.publish import has_arrived, in_order
 from tests.pipeline.walk import FILES, in_state, with_rebuilt
 
 CHANGES = FILES[0]
@@ -55,3 +57,30 @@ def test_nothing_leaves_on_approvals_of_something_else() -> None:
     other = tuple(replace(approval, digest="0" * 64) for approval in update.approvals)
     with pytest.raises(NotAllowed, match="update 12 has 0 of 2 approvals"):
         in_order(replace(update, approvals=other))
+
+
+def entry(sha256: str, version: str = "1.0-1+deb12u1") -> SourceEntry:
+    return SourceEntry("hello", version, "pool", (File("hello_1.0-1+deb12u1.dsc", sha256, 7),))
+
+
+@pytest.mark.parametrize(
+    ("shown", "arrived", "displaced"),
+    [
+        ([], False, False),
+        ([entry("9" * 64, "1.0-1")], False, False),
+        ([entry("d" * 64)], True, False),
+        ([entry("9" * 64)], False, True),
+        ([entry("9" * 64), entry("d" * 64)], True, False),
+    ],
+    ids=["nothing", "another version", "it", "another of its version", "both"],
+)
+def test_it_is_published_when_the_very_dsc_that_was_signed_is_shown(
+    shown: list[SourceEntry], arrived: bool, displaced: bool
+) -> None:
+    assert has_arrived(signed(), shown) == arrived
+    assert bool(publish.displaced(signed(), shown)) == displaced
+
+
+def test_what_stands_in_its_place_is_told() -> None:
+    why = "the target has hello 1.0-1+deb12u1 with another .dsc than the one that was signed"
+    assert publish.displaced(signed(), [entry("9" * 64)]) == why

@@ -185,3 +185,21 @@ def test_any_other_line_is_none(line: str) -> None:
 @given(st.text())
 def test_no_text_at_all_makes_it_fail(text: str) -> None:
     assert all(result.name for result in test.parse_summary(text))
+
+
+def test_more_results_than_any_package_has_are_not_kept() -> None:
+    most = "".join(f"test-{number} PASS\n" for number in range(test.MOST_RESULTS))
+    assert test.judge(report(), most).state == JobState.SUCCEEDED
+    judged = test.judge(report(), most + FAILED)
+    assert (judged.state, judged.tests) == (JobState.FAILED, ())
+    assert judged.reason == "autopkgtest's summary has more than 1000 results"
+    assert len(test.judge(report(outcome=Outcome.OUT_OF_TIME), most + FAILED).tests) == test.MOST_RESULTS
+
+
+def test_a_summary_of_which_only_the_beginning_is_known_says_nothing() -> None:
+    large = replace(report(), artifacts=(Artifact(test.SUMMARY, "a" * 64, test.MOST_BYTES + 1),))
+    judged = test.judge(large, PASSED)
+    assert (judged.state, judged.reason) == (
+        JobState.FAILED,
+        "autopkgtest's summary has more than 1048576 bytes",
+    )

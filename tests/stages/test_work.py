@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.dsc import without_epoch
 from coordinator.model import File, Source
 from coordinator.recipe import PLACEHOLDERS, StepRules, WorkRules
-from coordinator.work import fill, host_of, make_order, no_epoch, tree_of
-from tests.pipeline.walk import Walk, source
+from coordinator.work import fill, host_of, make_order, tree_of, unfit
+from tests.pipeline.walk import Walk, report_on, source
 from tests.stages.kit import RECIPE, SITE
 from workers.wire.arch import Arch
 from workers.wire.order import Input, JobKind, Network, Order, User
+from workers.wire.report import Artifact
 
 VALUES = {"dsc": "hello_1.0.dsc", "tree": "hello-1.0", "arch": "amd64"}
 CHANGES = ("./a.changes", "./b.changes")
@@ -54,9 +56,9 @@ def test_the_half_for_all_architectures_has_words_of_its_own() -> None:
     assert (words["build"], words["half"], words["arch"]) == ("all", "indep", "all")
 
 
-def test_versions_in_file_names_have_no_epoch() -> None:
+def test_versions_in_file_names_have_without_epoch() -> None:
     assert shown(order(version="1:1.0-1"))["version"] == "1.0-1"
-    assert (no_epoch("1:2.0~rc1-1"), no_epoch("2.0")) == ("2.0~rc1-1", "2.0")
+    assert (without_epoch("1:2.0~rc1-1"), without_epoch("2.0")) == ("2.0~rc1-1", "2.0")
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,17 @@ def test_a_step_keeps_who_runs_it_and_what_it_may_reach() -> None:
 def test_every_input_has_its_digest() -> None:
     more = (File("a_amd64.deb", "2" * 64, 2),)
     assert order(more=more).inputs[-1] == Input("a_amd64.deb", "2" * 64, 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (("a_1_amd64.deb", "a_1_amd64.changes"), ""),
+        (("a:b.deb",), "a file came out whose name is no plain one: 'a:b.deb'"),
+        (("a.deb", "../a.deb"), "a file came out whose name is no plain one: '../a.deb'"),
+        (("a.deb", "a.deb"), "two files with the same name came out"),
+    ],
+)
+def test_files_are_kept_under_plain_names_that_differ(names: tuple[str, ...], why: str) -> None:
+    said = report_on(Walk().plan().update, JobKind.BUILD, Arch.AMD64, 1)
+    assert unfit(replace(said, artifacts=tuple(Artifact(name, "a" * 64, 1) for name in names))) == why

@@ -39,16 +39,19 @@ def test_a_wiped_broker_loses_nothing(farm: Farm) -> None:
     assert farm.state(number) == S.AWAITING_APPROVAL
 
 
-def test_a_bell_that_nobody_answers_is_rung_once_in_a_while_and_not_all_the_time(farm: Farm) -> None:
+def test_a_bell_that_nobody_answers_is_rung_ever_more_seldom_but_for_ever(farm: Farm) -> None:
     farm.bell.loses = True
     number = farm.submit(tested=False)
     farm.run()
     key = farm.update(number).key(farm.job(number))
-    for _ in range(3):
-        patience(farm)
-        farm.run()
-        farm.run()
-    assert farm.bell.times(key, 1) == 4
+    farm.clock.move(1)
+    rung = []
+    for second in range(0, 3600, 10):
+        before = farm.bell.times(key, 1)
+        farm.engine.tick()
+        rung += [second] * (farm.bell.times(key, 1) - before)
+        farm.clock.move(10)
+    assert rung == [30, 90, 210, 450, 930, 1530, 2130, 2730, 3330]
 
 
 def test_a_bell_that_rings_twice_is_claimed_once(farm: Farm) -> None:

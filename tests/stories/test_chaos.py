@@ -34,7 +34,7 @@ def newest(happens: Callable[[Farm, int], object]) -> Callable[[Farm], None]:
 
     def do(farm: Farm) -> None:
         for update in farm.store.updates(limit=1):
-            with suppress(IllegalMove, BadSignature):
+            with suppress(IllegalMove, BadSignature, ArchiveUnreachable):
                 happens(farm, update.id)
 
     return do
@@ -70,6 +70,7 @@ HAPPENINGS: dict[str, Callable[[Farm], object]] = {
     "an hour passes": lambda farm: farm.pass_time(3600),
     "alice approves": newest(lambda farm, number: farm.approve(number, ALICE)),
     "bob approves": newest(lambda farm, number: farm.approve(number, BOB)),
+    "bob leaves": lambda farm: (farm.people / "bob.asc").unlink(missing_ok=True),
     "carol cancels": newest(lambda farm, number: farm.coordinator.cancel(number, "carol")),
     "carol retries": newest(lambda farm, number: farm.coordinator.retry(number, "carol")),
     "sam withdraws": newest(lambda farm, number: farm.coordinator.withdraw(number, "sam", "a better patch")),

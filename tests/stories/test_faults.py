@@ -224,3 +224,42 @@ def test_a_report_whose_files_did_not_arrive_is_not_taken(farm: Farm) -> None:
     with pytest.raises(Exception, match="there is no file with the sha256"):
         farm.coordinator.report("w-amd64", said)
     assert farm.job(number).state == JobState.LEASED
+
+
+def asleep(farm: Farm) -> int:
+    """An update whose build a worker began, and then the whole coordinator was down until its lease had ended."""
+    number = farm.submit(tested=False)
+    farm.engine.tick()
+    farm.engine.tick()
+    farm.hosts[0].wire.claim(farm.update(number).key(farm.job(number)), 1, Tier.NATIVE)
+    farm.clock.move(3600)
+    farm.restart_engine()
+    farm.engine.tick()
+    return number
+
+
+def test_a_build_outlives_a_coordinator_that_was_down_for_longer_than_its_lease(farm: Farm) -> None:
+    number = asleep(farm)
+    assert farm.job(number).state == JobState.LEASED
+    farm.hosts[0].wire.renew(farm.update(number).key(farm.job(number)), 1)
+    farm.pass_time(LEASE)
+    farm.engine.tick()
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.LEASED, 1)
+
+
+def test_a_worker_that_died_while_the_coordinator_was_down_loses_its_lease_a_lease_later(farm: Farm) -> None:
+    number = asleep(farm)
+    farm.pass_time(LEASE)
+    farm.engine.tick()
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.QUEUED, 2)
+
+
+def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken_back(farm: Farm) -> None:
+    host = farm.hosts[0]
+    host.dies = True
+    number = farm.submit(tested=False)
+    farm.run()
+    key = farm.update(number).key(farm.job(number))
+    farm.store.meanwhile = lambda: host.wire.renew(key, 1)
+    lapse(farm)
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.LEASED, 1)

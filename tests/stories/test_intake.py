@@ -122,3 +122,26 @@ def test_an_archive_whose_file_is_not_what_its_index_says_is_not_believed(farm: 
 def test_a_source_that_the_archive_does_not_have_is_unknown(farm: Farm) -> None:
     with pytest.raises(UnknownName, match=r"there is no source 'hello 3\.0' in bookworm-security, bookworm"):
         farm.coordinator.submit_from_archive("sam", SUITE, "hello", "3.0")
+
+
+def test_an_update_that_failed_does_not_come_back_after_a_newer_one_was_published(farm: Farm) -> None:
+    first = farm.submit()
+    farm.engine.tick()
+    farm.coordinator.cancel(first, "sam")
+    second = farm.submit("1.0-1+deb12u2")
+    farm.run()
+    farm.approve(second, ALICE, BOB)
+    farm.run()
+    assert farm.state(second) == S.PUBLISHED
+    with pytest.raises(NotNewer, match=r"is not newer than 1\.0-1\+deb12u2, which the archive has already"):
+        farm.coordinator.retry(first, "sam")
+    assert farm.state(first) == S.FAILED
+
+
+def test_of_two_submissions_that_were_looked_at_together_one_is_kept(farm: Farm) -> None:
+    files = farm.bring(farm.source())
+    looked_at = farm.reception.uploaded("sam", SUITE, files, None)
+    farm.coordinator.submit("sam", SUITE, files, None)
+    with pytest.raises(NotNewer, match="which is on its way already"):
+        farm.coordinator._begin(looked_at)
+    assert len(farm.store.updates()) == 1

@@ -148,7 +148,7 @@ def test_the_history_tells_which_architectures_were_left_out(farm: Farm) -> None
     number = farm.submit(architecture="amd64 i386 s390x")
     farm.run()
     planned = next(entry for entry in farm.store.history(number) if entry.event == "Planned")
-    assert planned.detail == "left_out i386 s390x"
+    assert planned.detail == "jobs build/amd64 test/amd64, left_out i386 s390x"
 
 
 def test_a_worker_that_was_silent_for_a_moment_is_planned_with(farm: Farm) -> None:

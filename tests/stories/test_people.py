@@ -7,6 +7,7 @@ import pytest
 
 from coordinator.errors import BadSignature, IllegalMove, NotAllowed
 from coordinator.model import UpdateState as S
+from coordinator.model import sha256_of
 from tests.farm import ALICE, BOB, CAROL, MALLORY, SAM, Farm
 from workers.sandbox.fake import Play
 from workers.wire.arch import Arch
@@ -106,3 +107,19 @@ def test_an_approval_says_nothing_about_bytes_that_were_swapped_after_it(farm: F
     assert farm.update(number).valid_approvals() == ()
     farm.approve(number, BOB)
     assert farm.state(number) == S.AWAITING_APPROVAL
+
+
+def test_an_approval_of_somebody_who_was_removed_is_not_made_enough_by_another(farm: Farm, number: int) -> None:
+    farm.approve(number, ALICE)
+    (farm.people / "alice.asc").unlink()
+    farm.approve(number, BOB)
+    assert farm.state(number) == S.AWAITING_APPROVAL
+    assert [approval.person for approval in farm.update(number).approvals] == ["bob"]
+    farm.approve(number, CAROL)
+    assert farm.state(number) == S.SIGNING
+
+
+def test_the_history_tells_who_approved_what(farm: Farm, number: int) -> None:
+    farm.approve(number, ALICE)
+    entry = farm.store.history(number)[-1]
+    assert entry.detail == f"approval alice {ALICE.fingerprint} {sha256_of(farm.update(number).digest_set())}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.errors import Blame
+from coordinator.errors import BadRecipe, BadSignature, Blame, NotNewer, PatchfarmError
 from coordinator.model import UpdateState as S
 from coordinator.pipeline import Confirm, Upload
 from tests.farm import ALICE, BOB, SUITE, TIMING, VERSION, Farm
@@ -164,3 +164,36 @@ def test_a_look_at_the_index_from_before_a_retry_says_nothing_about_the_upload_a
     due = next(row.due for row in farm.store.outbox.values() if row.due.instruction == Confirm())
     farm.engine.carry_out(due)
     assert farm.state(number) == S.PUBLISHING
+
+
+def test_another_dsc_of_the_version_in_the_index_is_told_at_once(farm: Farm, number: int) -> None:
+    farm.target.hides = True
+    farm.target.publish(SUITE, "hello", VERSION)
+    farm.run()
+    update = farm.update(number)
+    assert (update.state, update.blame) == (S.FAILED, Blame.FARM)
+    assert update.reason == f"the target has hello {VERSION} with another .dsc than the one that was signed"
+    with pytest.raises(NotNewer, match="which the archive has already"):
+        farm.coordinator.retry(number, "carol")
+
+
+@pytest.mark.parametrize("error", [BadSignature("nobody signed it"), BadRecipe("it has no address")])
+def test_a_target_whose_index_cannot_be_believed_is_given_up_with_the_last_reason(
+    farm: Farm, number: int, error: PatchfarmError
+) -> None:
+    farm.target.error = error
+    farm.run()
+    farm.pass_time(TIMING.confirm)
+    farm.run()
+    assert farm.state(number) == S.PUBLISHING
+    wait(farm, 60)
+    assert (farm.state(number), farm.update(number).blame) == (S.FAILED, Blame.FARM)
+    assert farm.update(number).reason.endswith(f"within 600 s of the upload; the last look at it: {error.message}")
+
+
+def test_what_an_update_waits_for_can_be_seen(farm: Farm, number: int) -> None:
+    farm.target.unreachable = True
+    farm.run()
+    (waiting,) = farm.store.waiting(number)
+    assert (waiting.instruction, waiting.tries, waiting.last_error) == ("Confirm", 1, "the target does not answer")
+    assert waiting.due_at > farm.clock.now()

@@ -6,7 +6,7 @@ import pytest
 from coordinator.errors import Blame, IllegalMove, UnknownName
 from coordinator.model import File
 from coordinator.model import UpdateState as S
-from tests.farm import ALICE, BOB, VERSION, Farm
+from tests.farm import ALICE, BOB, CAROL, VERSION, Farm
 
 
 @pytest.fixture
@@ -96,3 +96,45 @@ def test_an_update_can_be_taken_back_until_it_is_signed(farm: Farm, number: int)
     farm.run()
     assert farm.state(number) == S.WITHDRAWN
     assert farm.coordinator.signing_requests() == []
+
+
+def test_what_the_signer_refused_for_want_of_people_it_knows_can_be_saved_by_another(farm: Farm, number: int) -> None:
+    farm.signer.refuses = "alice's certificate is not pinned"
+    farm.run()
+    farm.approve(number, CAROL)
+    assert farm.state(number) == S.FAILED
+    assert "is not pinned" in farm.update(number).reason
+    farm.signer.refuses = ""
+    farm.coordinator.retry(number, "carol")
+    assert farm.state(number) == S.SIGNING
+    assert [approval.person for approval in farm.update(number).approvals] == ["alice", "bob", "carol"]
+
+
+def test_a_retry_counts_nobody_who_was_removed_since(farm: Farm, number: int) -> None:
+    farm.signer.refuses = "bob's key was stolen"
+    farm.run()
+    (farm.people / "bob.asc").unlink()
+    farm.signer.refuses = ""
+    farm.coordinator.retry(number, "carol")
+    farm.run()
+    assert farm.state(number) == S.AWAITING_APPROVAL
+    farm.approve(number, CAROL)
+    farm.run()
+    assert farm.state(number) == S.PUBLISHED
+
+
+def test_one_update_whose_recipe_cannot_be_read_hides_no_other_from_the_signer(farm: Farm, number: int) -> None:
+    farm.signer.away = True
+    others = [farm.submit(name=name, suite="trixie-security") for name in ("second", "third")]
+    farm.run()
+    for other in others:
+        farm.approve(other, ALICE, BOB)
+    farm.blobs.path(farm.update(number).recipe_sha256).unlink()
+    assert [request.update.id for request in farm.coordinator.signing_requests()] == others
+
+
+def test_the_history_tells_which_changes_was_signed(farm: Farm, number: int) -> None:
+    farm.run()
+    entry = next(entry for entry in farm.store.history(number) if entry.event == "Signed")
+    changes = farm.update(number).signed[0]
+    assert entry.detail == f"files {changes.name} {changes.sha256}"

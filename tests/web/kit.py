@@ -23,6 +23,7 @@ from coordinator.model import (
     Update,
     UpdateState,
     Urgency,
+    Waiting,
     Worker,
     sha256_of,
 )
@@ -86,6 +87,7 @@ class FakeStore:
     def __init__(self, known: Update) -> None:
         self.known = known
         self.past = [begin_entry(update(UpdateState.RECEIVED), "SourceAccepted", "hello 1.1")]
+        self.open: list[Waiting] = []
         self.listed: tuple[Sequence[UpdateState], int] = ((), 0)
 
     def load(self, number: int) -> Update:
@@ -99,6 +101,9 @@ class FakeStore:
 
     def history(self, number: int) -> list[HistoryEntry]:
         return self.past
+
+    def waiting(self, number: int) -> list[Waiting]:
+        return self.open
 
     def workers(self) -> list[Worker]:
         return [Worker("w1", {Arch.AMD64: Tier.NATIVE}, 2, NOW - timedelta(seconds=5))]

@@ -5,9 +5,10 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import TypeAdapter
 
+from coordinator.client import Client
 from coordinator.errors import IllegalMove
-from coordinator.model import JobState, Update, UpdateState, Urgency
-from tests.web.kit import FakeFarm, file, job, report, update
+from coordinator.model import JobState, Update, UpdateState, Urgency, Waiting
+from tests.web.kit import NOW, FakeFarm, file, job, report, update
 
 
 def test_an_update_comes_back_as_it_is(person: TestClient, farm: FakeFarm) -> None:
@@ -102,3 +103,9 @@ def test_suites_are_those_of_the_recipes(person: TestClient) -> None:
     found = {suite["name"]: suite for suite in person.get("/api/v1/suites").json()}
     assert found["bookworm-security"]["all_on"] == "amd64"
     assert found["bookworm-security"]["approvals_needed"] == 2
+
+
+def test_what_an_update_waits_for_is_told_to_people(person: TestClient, farm: FakeFarm) -> None:
+    farm.store.open = [Waiting("Upload", 3, NOW, "the target does not take it")]
+    assert Client(person).waiting(1) == farm.store.open
+    assert person.get("/api/v1/updates/2/waiting").status_code == 404

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from coordinator.model import File, HistoryEntry, Update, UpdateState, Urgency
+from coordinator.model import File, HistoryEntry, Update, UpdateState, Urgency, Waiting
 from coordinator.web.auth import Farm, Person
 from coordinator.web.body import Raw
 from coordinator.web.keys import UpdateId
@@ -78,6 +78,13 @@ def history(update: UpdateId, farm: Farm, _who: Person) -> list[HistoryEntry]:
     """What happened to it, oldest first."""
     farm.store.load(update)
     return farm.store.history(update)
+
+
+@router.get("/{update}/waiting")
+def waiting(update: UpdateId, farm: Farm, _who: Person) -> list[Waiting]:
+    """What the engine has still to do for it, how often it tried, and why that did not work."""
+    farm.store.load(update)
+    return farm.store.waiting(update)
 
 
 @router.get("/{update}/digests", response_class=PlainTextResponse)

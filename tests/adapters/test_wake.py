@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's doorbell on a real redis, and on a broker that takes connections and says nothing."""
+
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from coordinator.queue.wake import RedisWake
+
+#: In seconds: short, for nothing here is ever far away.
+PATIENCE = 0.2
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Somewhere with a short name: a socket's address is no longer than some hundred bytes."""
+    with tempfile.TemporaryDirectory(prefix="farm-") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def broker(folder: Path) -> Iterator[str]:
+    """A redis of our own."""
+    path = folder / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert any("accept connections" in line for line in server.stdout)
+        yield f"redis+socket://{path}?virtual_host=0"
+        server.terminate()
+
+
+@pytest.fixture
+def silent(folder: Path) -> Iterator[str]:
+    """A broker that never says a word."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "redis.sock"))
+        listening.listen()
+        yield f"redis+socket://{folder}/redis.sock?virtual_host=0"
+
+
+@pytest.mark.system
+def test_however_often_it_is_poked_the_list_has_one_entry(broker: str) -> None:
+    wake = RedisWake(broker, "farm")
+    for _ in range(5):
+        wake.poke()
+    client = redis.Redis.from_url(broker.replace("redis+socket", "unix").replace("virtual_host", "db"))
+    assert client.lrange("farm:wake", 0, -1) == [b"1"]
+    client.close()
+
+
+@pytest.mark.system
+def test_a_poke_wakes_whoever_waits_and_once(broker: str) -> None:
+    slept: list[float] = []
+    wake = RedisWake(broker, "farm", sleep=slept.append)
+    wake.poke()
+    wake.wait(60)
+    RedisWake(broker, "farm", PATIENCE, slept.append).wait(60)
+    assert slept == []
+
+
+def test_a_broker_that_says_nothing_holds_nobody_up(silent: str) -> None:
+    slept: list[float] = []
+    wake = RedisWake(silent, "farm", PATIENCE, slept.append)
+    wake.poke()
+    wake.wait(1)
+    assert slept == [1]
+
+
+def test_a_broker_that_is_not_there_holds_nobody_up(folder: Path) -> None:
+    slept: list[float] = []
+    wake = RedisWake(f"redis+socket://{folder}/none.sock?virtual_host=0", "farm", sleep=slept.append)
+    wake.poke()
+    wake.wait(1)
+    assert slept == [1]
