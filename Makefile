@@ -19,7 +19,7 @@ check: .venv/made-of ## ruff, formatting, mypy, import contracts, shellcheck
 	shellcheck patchfarm .ci/run
 
 test test-fast: .venv/made-of ## the tests that need no program of the machine and no network: seconds
-	$(BIN)/pytest -m "not engine and not system"
+	$(BIN)/pytest --numprocesses auto -m "not engine and not system"
 
 test-all: ## every check and every test
 	./patchfarm test
