@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,7 +59,11 @@ def demo(context: typer.Context, arch: Arches = None, source: SourceName = SOURC
     here.note(
         f"Update {update.id} is {source} {update.source.version} from the archive, verified; `patchfarm list` has it."
     )
-    _tell(here, settings, _published(here, update, _approving(here, settings, people)), intake)
+    try:
+        published = _published(here, update, _approving(here, settings, people))
+    finally:
+        gpg.stop(_keys(settings))
+    _tell(here, settings, published, intake)
 
 
 def _published(here: Session, update: Update, meanwhile: Callable[[Update], None]) -> Update:
@@ -87,8 +92,13 @@ def _farm(arches: tuple[Arch, ...]) -> Settings:
     return embedded.up(home, arches)
 
 
+def _keys(settings: Settings) -> Path:
+    """The GnuPG home of the two made-up people."""
+    return settings.paths.root / "demo" / "gnupg"
+
+
 def _people(here: Session, settings: Settings) -> list[Person]:
-    keys = settings.paths.root / "demo" / "gnupg"
+    keys = _keys(settings)
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = {person.name: person.fingerprint for person in approver.people(settings.paths.people)}
     people = []
@@ -114,7 +124,7 @@ def _make_room(here: Session, settings: Settings, source: str) -> None:
 
 def _approving(here: Session, settings: Settings, people: list[Person]) -> Callable[[Update], None]:
     """Lets the made-up people approve as soon as they are waited for."""
-    keys = settings.paths.root / "demo" / "gnupg"
+    keys = _keys(settings)
 
     def act(update: Update) -> None:
         if update.state == UpdateState.AWAITING_APPROVAL:
