@@ -5,13 +5,14 @@ Makes parts and decides nothing. Each process that needs the parts builds its ow
 """
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from coordinator.archive import HttpArchive
 from coordinator.config import Settings, TargetSettings
-from coordinator.engine import Destination, Engine, Timing
+from coordinator.engine import Destination, Engine, Timing, at_once
 from coordinator.errors import BadRecipe
 from coordinator.mirror import checks_valid_until, mirror_for
 from coordinator.openpgp import SequoiaVerifier, fingerprint, load_certs
@@ -86,8 +87,8 @@ def archive(settings: Settings) -> HttpArchive:
     return HttpArchive(settings.paths.indices, SequoiaVerifier(), check_valid_until=checks_valid_until())
 
 
-def engine(settings: Settings) -> tuple[Engine, RedisWake]:
-    """What the engine process runs, and what wakes it."""
+def engine(settings: Settings, targets: Executor | None = None) -> tuple[Engine, RedisWake]:
+    """What the engine process runs, and what wakes it. `targets` works with targets: a slow one delays nobody."""
     broker = settings.broker
     made = Engine(
         store=store(settings),
@@ -98,6 +99,7 @@ def engine(settings: Settings) -> tuple[Engine, RedisWake]:
         timing=Timing(
             ring_again=settings.ring_again_seconds, confirm=settings.confirm_seconds, lease=settings.lease_seconds
         ),
+        aside=targets.submit if targets else at_once,
     )
     return made, RedisWake(broker, settings.farm)
 

@@ -5,6 +5,7 @@ Its methods are the words that stories are told in. Nothing happens in it by its
 everything happen that can happen now, `pass_time` moves the clock. It must never decide anything the farm decides.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ class Farm:
         self.reception = self._reception()
         self.coordinator = self._coordinator()
         self.signer = HandSigner(self.coordinator, _SIGNER)
+        #: Work with the target that a slow one keeps waiting; nothing where the target is not slow.
+        self.slow_target: list[Callable[[], None]] | None = None
         self.hosts: list[Host] = []
         self._scripts: dict[tuple[JobKind, Arch], dict[str, Play]] = {}
         self._salt = ""
@@ -75,7 +78,15 @@ class Farm:
             clock=self.clock,
             destinations=lambda name: Destination(self.uploader, self.target),
             timing=TIMING,
+            aside=self._with_target,
         )
+
+    def _with_target(self, work: Callable[[], None]) -> None:
+        """What has to do with the target is done at once, or kept for later where the target is slow."""
+        if self.slow_target is None:
+            work()
+        else:
+            self.slow_target.append(work)
 
     def _reception(self) -> Reception:
         return Reception(

@@ -67,8 +67,13 @@ class Destination:
     target: Target
 
 
+def at_once(work: Callable[[], None]) -> None:
+    """Do it here and now."""
+    work()
+
+
 class Engine:
-    """The only one that changes updates."""
+    """The only one that changes updates. `aside` does what takes as long as a target likes."""
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Engine:
         clock: Clock,
         destinations: Callable[[str], Destination],
         timing: Timing,
+        aside: Callable[[Callable[[], None]], object] = at_once,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -85,6 +91,9 @@ class Engine:
         self._clock = clock
         self._destinations = destinations
         self._timing = timing
+        self._aside = aside
+        #: The outbox rows that are being carried out aside.
+        self._under_way: set[int] = set()
         self._started_at = clock.now()
         #: The bells of `ring_again` that were rung, when next to ring them, and the seconds to wait after that; what is
         #: forgotten with the process is rung once more.
@@ -115,7 +124,17 @@ class Engine:
         self.take_back_lapsed()
         self.ring_again()
         for due in self._store.due(self._clock.now()):
+            if not isinstance(due.instruction, Upload | Confirm):
+                self.carry_out(due)
+            elif due.number not in self._under_way:
+                self._under_way.add(due.number)
+                self._aside(partial(self._carry_out_aside, due))
+
+    def _carry_out_aside(self, due: Due) -> None:
+        try:
             self.carry_out(due)
+        finally:
+            self._under_way.discard(due.number)
 
     def take_back_lapsed(self) -> None:
         """Attempts whose lease ran out count as lost by the farm.

@@ -7,9 +7,12 @@ Where its database is away it ends, and whoever looks after it starts it again.
 import logging
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from coordinator import app, config
 
+#: How many uploads and looks at targets go on at the same time.
+_TARGETS = 4
 #: Seconds after which it looks at the outbox, poked or not.
 _LOOK = 1
 
@@ -19,10 +22,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    engine, wake = app.engine(config.load())
-    while not ending.is_set():
-        engine.tick()
-        wake.wait(_LOOK)
+    with ThreadPoolExecutor(_TARGETS) as targets:
+        engine, wake = app.engine(config.load(), targets)
+        while not ending.is_set():
+            engine.tick()
+            wake.wait(_LOOK)
 
 
 if __name__ == "__main__":

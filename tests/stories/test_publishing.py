@@ -118,6 +118,20 @@ def test_a_target_that_cannot_be_read_is_asked_again(farm: Farm, number: int) ->
     assert farm.state(number) == S.PUBLISHED
 
 
+def test_a_slow_target_keeps_no_other_update_waiting_and_is_asked_once(farm: Farm, number: int) -> None:
+    farm.slow_target = []
+    farm.run()
+    other = farm.submit(name="other")
+    farm.run()
+    assert farm.state(other) == S.AWAITING_APPROVAL
+    assert farm.state(number) == S.PUBLISHING
+    (upload,) = farm.slow_target
+    farm.slow_target = None
+    upload()
+    farm.run()
+    assert farm.state(number) == S.PUBLISHED
+
+
 def test_a_target_that_stays_unreadable_is_given_up_until_a_person_retries(farm: Farm, number: int) -> None:
     farm.target.unreachable = True
     farm.run()
