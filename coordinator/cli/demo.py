@@ -20,9 +20,9 @@ from coordinator.cli import approver, compare, view, watch
 from coordinator.cli.plain import cell
 from coordinator.cli.session import Session, session
 from coordinator.cli.spans import shares
-from coordinator.config import Settings
+from coordinator.config import Home, Settings
 from coordinator.embedded import machine
-from coordinator.errors import BadRequest, PackageFailed
+from coordinator.errors import BadRequest, NotAllowed, PackageFailed
 from coordinator.model import ENDED, Update, UpdateState
 from coordinator.openpgp import fingerprint, load_certs, user_id
 from workers.wire.arch import Arch
@@ -47,6 +47,7 @@ def demo(context: typer.Context, arch: Arches = None, source: SourceName = SOURC
     """Take a real security update all the way into an archive that apt can use."""
     here = session(context)
     home = config.load().paths
+    _refuse_real_farm(home)
     begun = time.monotonic()
     here.note("Starting the farm …")
     settings = _farm(_wanted(arch or []))
@@ -64,6 +65,16 @@ def demo(context: typer.Context, arch: Arches = None, source: SourceName = SOURC
     finally:
         gpg.stop(_keys(settings))
     _tell(here, settings, published, intake)
+
+
+def _refuse_real_farm(home: Home) -> None:
+    """The demo withdraws, removes and approves as it needs to, which a farm with people of its own must not suffer."""
+    others = [person.name for person in approver.people(home.people) if person.name not in PEOPLE]
+    if others:
+        raise NotAllowed(
+            f"the farm in {home.root} has approvers of its own ({', '.join(others)}), and is not for demos",
+            "Give the demo a farm of its own: PATCHFARM_HOME=$HOME/patchfarm-demo patchfarm demo.",
+        )
 
 
 def _published(here: Session, update: Update, meanwhile: Callable[[Update], None]) -> Update:
@@ -137,13 +148,14 @@ def _approving(here: Session, settings: Settings, people: list[Person]) -> Calla
 
 def _tell(here: Session, settings: Settings, update: Update, intake: float) -> None:
     say = here.out.print
-    took, times = view.duration(_whole(update, intake)), _times(here, update, intake)
+    arch = Arch.AMD64 if update.job(JobKind.BUILD, Arch.AMD64) else update.jobs[0].arch
+    took, times = view.duration(_whole(update, intake)), _times(here, update, arch, intake)
     found = compare.compared(here, update, settings)
     for title, content in (
         ("Packages, compared with Debian's own", compare.listing(found)),
         ("Tests", view.tests(update) or cell("the package has none")),
         ("Approved by", view.approvals(update) or cell("nobody")),
-        (f"From submission to publication it took {took}; where it went, in seconds (amd64)", times),
+        (f"From submission to publication it took {took}; where it went, in seconds ({arch})", times),
     ):
         say("", cell(title, "bold"), content, sep="\n", soft_wrap=isinstance(content, Text))
     say("", cell("Signed with", "bold"), cell(_release_key(settings)), sep="\n", soft_wrap=True)
@@ -156,8 +168,7 @@ def _tell(here: Session, settings: Settings, update: Update, intake: float) -> N
     here.note(f"Before it is used for real, `patchfarm approver remove {PEOPLE[0]}`, and {PEOPLE[1]} too.")
 
 
-def _times(here: Session, update: Update, intake: float) -> Table:
-    arch = Arch.AMD64 if update.job(JobKind.BUILD, Arch.AMD64) else update.jobs[0].arch
+def _times(here: Session, update: Update, arch: Arch, intake: float) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("stage", "apt, build, tests", "the farm"):
         table.add_column(column, justify="left" if column == "stage" else "right")
