@@ -20,9 +20,9 @@ from workers.wire.order import Limits, Network, User
 
 #: `{dsc}` the source control file's name; `{tree}` the unpacked source; `{source}` and `{version}` without epoch;
 #: `{build}` what dpkg-buildpackage takes, `any` or `all`, and `{half}` the same for apt-get, `arch` or `indep`;
-#: `{arch}` the job's architecture;
+#: `{arch}` the job's architecture; `{cores}` how many it may use;
 #: `{changes}` becomes one element per .changes of the builds.
-PLACEHOLDERS = frozenset({"dsc", "tree", "source", "version", "build", "half", "arch", "changes"})
+PLACEHOLDERS = frozenset({"dsc", "tree", "source", "version", "build", "half", "arch", "cores", "changes"})
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 _BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -76,10 +76,11 @@ class IndexRule(_Table):
 
 
 class EnvironmentRules(_Table):
-    """The base image: the first index is bootstrapped."""
+    """The base image: the first index is bootstrapped. `runtime` is the OCI runtime, by the engine's name for it."""
 
     indices: tuple[IndexRule, ...] = Field(min_length=1)
     packages: tuple[str, ...] = ()
+    runtime: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
 
 
 class ArchRules(_Table):
@@ -93,8 +94,10 @@ class LimitRules(_Table):
     """What one attempt may use."""
 
     time: Duration
+    cores: int = Field(gt=0)
     memory: Size
     processes: int = Field(gt=0)
+    disk: Size
     log: Size
     output: Size
     output_files: int = Field(gt=0)
@@ -103,8 +106,10 @@ class LimitRules(_Table):
         """The same in seconds and bytes."""
         return Limits(
             seconds=int(self.time[:-1]) * _UNITS[self.time[-1]],
+            cores=self.cores,
             memory_bytes=_in_bytes(self.memory),
             processes=self.processes,
+            disk_bytes=_in_bytes(self.disk),
             log_bytes=_in_bytes(self.log),
             output_bytes=_in_bytes(self.output),
             output_files=self.output_files,

@@ -78,6 +78,7 @@ def make_order(update: Update, job: Job, recipe: Recipe, rules: WorkRules, site:
         "build": "all" if job.arch == Arch.ALL else "any",
         "half": "indep" if job.arch == Arch.ALL else "arch",
         "arch": str(job.arch),
+        "cores": str(recipe.limits.cores),
     }
     changes = tuple(f"./{file.name}" for file in inputs if file.name.endswith(".changes"))
     return Order(
@@ -90,6 +91,7 @@ def make_order(update: Update, job: Job, recipe: Recipe, rules: WorkRules, site:
         collect=rules.collect,
         limits=recipe.limits.limits(),
         lease_seconds=site.lease_seconds,
+        runtime=recipe.environment.runtime,
     )
 
 

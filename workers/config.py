@@ -25,7 +25,10 @@ class BadConfig(ValueError):
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """Everything a worker is told when it starts. `slots` attempts run at the same time."""
+    """Everything a worker is told when it starts. `slots` attempts run at the same time, in `cores` and `memory_bytes`.
+
+    `cache_bytes` is what the images it keeps may take together.
+    """
 
     url: str
     broker: str
@@ -35,11 +38,15 @@ class WorkerConfig:
     home: Path
     slots: int
     tiers: dict[Arch, Tier]
+    host: str
+    cores: int
+    memory_bytes: int
+    cache_bytes: int
 
     @property
     def offer(self) -> Offer:
         """What it says of itself when it signs on."""
-        return Offer(self.worker, self.tiers, self.slots)
+        return Offer(self.worker, self.tiers, self.slots, self.host, self.cores, self.memory_bytes)
 
     def token(self) -> str:
         """The bearer token, as the file has it now."""
@@ -55,8 +62,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> WorkerConfi
         token_file=Path(_required(environment, "PATCHFARM_TOKEN_FILE")),
         farm=_name(environment, "PATCHFARM_FARM"),
         home=Path(_required(environment, "PATCHFARM_WORKER_HOME")).absolute(),
-        slots=_slots(environment.get("PATCHFARM_SLOTS", "1")),
+        slots=_number(environment, "PATCHFARM_SLOTS", 1),
         tiers=_chosen(environment.get("PATCHFARM_ARCHES", ""), tiers_of(platform.machine(), BINFMT)),
+        host=platform.node(),
+        cores=_number(environment, "PATCHFARM_CORES", len(os.sched_getaffinity(0))),
+        memory_bytes=_number(environment, "PATCHFARM_MEMORY_MIB", _memory() >> 20) << 20,
+        cache_bytes=_number(environment, "PATCHFARM_CACHE_MIB", 20 << 10) << 20,
     )
 
 
@@ -103,7 +114,12 @@ def _name(environment: Mapping[str, str], key: str) -> str:
     return value
 
 
-def _slots(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,2}", text):
-        raise BadConfig(f"PATCHFARM_SLOTS: {text!r} is not a number from 1 to 999")
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _number(environment: Mapping[str, str], key: str, otherwise: int) -> int:
+    text = environment.get(key) or str(otherwise)
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise BadConfig(f"{key}: {text!r} is not a number from 1 on")
     return int(text)

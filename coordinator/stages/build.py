@@ -42,7 +42,14 @@ def judge(report: Report, source: Source, texts: Mapping[str, bytes]) -> Judgeme
             return _finished(report, source, texts)
         case Outcome.UNINSTALLABLE:
             return Judgement(JobState.UNINSTALLABLE, report.reason)
-        case Outcome.OUT_OF_TIME | Outcome.OUT_OF_MEMORY | Outcome.LOG_TOO_LONG | Outcome.OUTPUT_TOO_LARGE:
+        case (
+            Outcome.OUT_OF_TIME
+            | Outcome.OUT_OF_MEMORY
+            | Outcome.OUT_OF_PROCESSES
+            | Outcome.OUT_OF_DISK
+            | Outcome.LOG_TOO_LONG
+            | Outcome.OUTPUT_TOO_LARGE
+        ):
             return Judgement(JobState.FAILED, f"{report.outcome}: {report.reason}")
         case Outcome.CANCELLED:
             return Judgement(JobState.CANCELLED, report.reason or "cancelled")

@@ -50,7 +50,14 @@ def judge(report: Report, summary: str | None) -> Judgement:
             return _finished(report, parse_summary(summary or ""))
         case Outcome.UNINSTALLABLE:
             return Judgement(JobState.UNINSTALLABLE, report.reason)
-        case Outcome.OUT_OF_TIME | Outcome.OUT_OF_MEMORY | Outcome.LOG_TOO_LONG | Outcome.OUTPUT_TOO_LARGE:
+        case (
+            Outcome.OUT_OF_TIME
+            | Outcome.OUT_OF_MEMORY
+            | Outcome.OUT_OF_PROCESSES
+            | Outcome.OUT_OF_DISK
+            | Outcome.LOG_TOO_LONG
+            | Outcome.OUTPUT_TOO_LARGE
+        ):
             tests = parse_summary(summary or "")[:MOST_RESULTS]
             return Judgement(JobState.FAILED, f"{report.outcome}: {report.reason}", tests)
         case Outcome.CANCELLED:

@@ -110,7 +110,7 @@ class Host:
         self.wire = Wire(farm, name)
         self._script = script
         tiers = dict.fromkeys(archs, Tier.NATIVE)
-        self._config = WorkerConfig("", "", name, home / "token", "farm", home, 1, tiers)
+        self._config = WorkerConfig("", "", name, home / "token", "farm", home, 1, tiers, name, 4, 16 << 30, 1 << 30)
         self._worker = Worker(self._config, self.wire, lambda: (self.bench, self._images), lambda: False)
         self._images = FakeImages(Base("sha256:base"))
 

@@ -48,6 +48,7 @@ def test_every_placeholder_of_recipes_is_filled() -> None:
         "build": "any",
         "half": "arch",
         "arch": "arm64",
+        "cores": "4",
     }
 
 

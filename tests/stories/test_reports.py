@@ -74,7 +74,7 @@ def test_a_worker_claims_only_what_it_offers(farm: Farm, number: int) -> None:
 
 
 def test_a_worker_is_judged_by_its_latest_offer(farm: Farm, number: int) -> None:
-    farm.coordinator.sign_on(Offer("w-amd64", {Arch.AMD64: Tier.EMULATED}, 1))
+    farm.coordinator.sign_on(Offer("w-amd64", {Arch.AMD64: Tier.EMULATED}, 1, "host", 2, 8 << 30))
     key = farm.update(number).key(farm.job(number))
     with pytest.raises(NotAllowed):
         farm.coordinator.claim(key, 1, "w-amd64", Tier.NATIVE)

@@ -39,7 +39,7 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 TOKENS = {"p-token": ("paula", Role.PERSON), "w-token": ("w1", Role.WORKER), "s-token": ("signer", Role.SIGNER)}
 RECIPES = Path(__file__).parents[2] / "recipes"
 KEY = JobKey(1, JobKind.BUILD, Arch.AMD64)
-LIMITS = Limits(3600, 1 << 30, 100, 1 << 20, 1 << 30, 100)
+LIMITS = Limits(3600, 2, 1 << 30, 100, 1 << 30, 1 << 20, 1 << 30, 100)
 
 
 def file(name: str, data: bytes = b"") -> File:
@@ -199,4 +199,4 @@ def web(farm: FakeFarm, token: str | None = None, repository: Path | None = None
 
 
 def offer(name: str = "w1") -> Offer:
-    return Offer(name, {Arch.AMD64: Tier.NATIVE}, 2)
+    return Offer(name, {Arch.AMD64: Tier.NATIVE}, 2, "host", 2, 8 << 30)

@@ -15,7 +15,7 @@ from workers.wire.codec import WireError, decode, encode
 from workers.wire.order import Order
 from workers.wire.report import Heartbeat, Offer, Report, StepTiming
 
-OFFER = Offer("host-1", {Arch.AMD64: Tier.NATIVE, Arch.S390X: Tier.EMULATED}, 2)
+OFFER = Offer("host-1", {Arch.AMD64: Tier.NATIVE, Arch.S390X: Tier.EMULATED}, 2, "host", 2, 8 << 30)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -20,7 +20,14 @@ from workers.worker import Worker
 JOB = JobKey(7, JobKind.BUILD, Arch.AMD64)
 SOURCE = b"Format: 3.0 (quilt)\n"
 LIMITS = Limits(
-    seconds=60, memory_bytes=1 << 30, processes=512, log_bytes=1 << 20, output_bytes=1 << 20, output_files=10
+    seconds=60,
+    cores=2,
+    memory_bytes=1 << 30,
+    processes=512,
+    disk_bytes=1 << 30,
+    log_bytes=1 << 20,
+    output_bytes=1 << 20,
+    output_files=10,
 )
 ENVIRONMENT = Environment("deb", "stable", (Index("http://mirror.invalid/debian", "stable", ("main",)),), ())
 STEPS = (
@@ -121,7 +128,7 @@ def worker(
 ) -> Worker:
     """A worker called `w1`."""
     tiers = {Arch.AMD64: Tier.NATIVE, Arch.ARM64: Tier.EMULATED}
-    config = WorkerConfig("", "", "w1", home / "token", "testfarm", home, 1, tiers)
+    config = WorkerConfig("", "", "w1", home / "token", "testfarm", home, 1, tiers, "host", 2, 8 << 30, 1 << 30)
     return Worker(config, farm, engine, ending)
 
 

@@ -4,6 +4,7 @@
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -126,6 +127,8 @@ def started(redis: str, coordinator: _Coordinator, tmp_path: Path) -> Iterator["
         **os.environ,
         "PATCHFARM_URL": f"http://127.0.0.1:{coordinator.server_port}",
         "PATCHFARM_BROKER": redis,
+        "PATCHFARM_CORES": "1",
+        "PATCHFARM_MEMORY_MIB": "1024",
         "PATCHFARM_WORKER_NAME": "w1",
         "PATCHFARM_TOKEN_FILE": str(tmp_path / "token"),
         "PATCHFARM_FARM": "testfarm",
@@ -143,7 +146,9 @@ def started(redis: str, coordinator: _Coordinator, tmp_path: Path) -> Iterator["
 def test_a_ring_is_answered_and_a_worker_that_is_told_to_end_hands_its_attempt_back(
     started: "subprocess.Popen[bytes]", coordinator: _Coordinator, redis: str
 ) -> None:
-    assert coordinator.signs.get(timeout=60) == Offer("w1", {Arch.AMD64: Tier.NATIVE}, 1)
+    assert coordinator.signs.get(timeout=60) == Offer(
+        "w1", {Arch.AMD64: Tier.NATIVE}, 1, socket.gethostname(), 1, 1 << 30
+    )
     bell = Celery("bell", set_as_current=False)
     bell.conf.update(broker.settings(redis, "testfarm"), task_queues=[Queue(queue_of(Arch.AMD64))])
     for _ in range(2):

@@ -40,7 +40,7 @@ BUILD = (
     ),
 )
 TEST = ("autopkgtest", "--output-dir=autopkgtest", "--user=builder", "--needs-internet=skip", "--no-built-binaries")
-LIMITS = Limits(1800, 4 << 30, 4096, 64 << 20, 1 << 30, 100)
+LIMITS = Limits(1800, 2, 4 << 30, 4096, 8 << 30, 64 << 20, 1 << 30, 100)
 
 Work = Callable[[JobKind, tuple[Step, ...], tuple[Input, ...], tuple[str, ...]], Report]
 

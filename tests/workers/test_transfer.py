@@ -126,7 +126,7 @@ def test_a_log_answers_how_much_there_is(there: Coordinator) -> None:
 
 def test_signing_on_says_what_the_worker_offers(there: Coordinator) -> None:
     there.answers = [(204, b"")]
-    offer = Offer("w1", {Arch.AMD64: Tier.NATIVE}, 2)
+    offer = Offer("w1", {Arch.AMD64: Tier.NATIVE}, 2, "host", 2, 8 << 30)
     there.farm().sign_on(offer)
     assert there.asked == [("PUT", "/api/v1/workers/w1", encode(offer).encode())]
 

@@ -102,7 +102,7 @@ def test_a_mirror_that_does_not_verify_is_the_farms_fault_and_the_image_is_made_
 
 
 def test_a_log_over_its_limit_is_cut_and_named(tmp_path: Path) -> None:
-    limits = Limits(60, 1, 1, 1000, 1, 1)
+    limits = Limits(60, 1, 1, 1, 1, 1000, 1, 1)
     bench = Bench(tmp_path, order(limits=limits), compile=Play(b"y\n" * 100, endless=True))
     report = bench.work()
     assert (report.outcome, report.exit_code) == (Outcome.LOG_TOO_LONG, 137)
@@ -111,7 +111,7 @@ def test_a_log_over_its_limit_is_cut_and_named(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_is_named(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, order(limits=Limits(0, 1, 1, 1 << 30, 1, 1)), depends=Play(endless=True))
+    bench = Bench(tmp_path, order(limits=Limits(0, 1, 1, 1, 1, 1 << 30, 1, 1)), depends=Play(endless=True))
     assert bench.work().outcome is Outcome.OUT_OF_TIME
 
 

@@ -89,11 +89,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one attempt may use before it is stopped."""
+    """What one attempt may use before it is stopped. Of `cores` it gets no more, and fewer where the host has fewer."""
 
     seconds: int
+    cores: int
     memory_bytes: int
     processes: int
+    disk_bytes: int
     log_bytes: int
     output_bytes: int
     output_files: int
@@ -101,7 +103,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Order:
-    """One attempt at one job. `attempt` is the fencing number: a report that carries an older one is refused."""
+    """One attempt at one job. `attempt` is the fencing number: a report that carries an older one is refused.
+
+    `runtime` names the OCI runtime of its containers, as the engine's settings do (`runsc`); empty is the engine's own.
+    """
 
     job: JobKey
     attempt: int
@@ -112,4 +117,5 @@ class Order:
     collect: tuple[str, ...]
     limits: Limits
     lease_seconds: int
+    runtime: str = ""
     version: int = WIRE_VERSION

@@ -15,6 +15,8 @@ class Outcome(StrEnum):
     UNINSTALLABLE = "uninstallable"  # apt could not satisfy the dependencies
     OUT_OF_TIME = "out of time"
     OUT_OF_MEMORY = "out of memory"
+    OUT_OF_PROCESSES = "out of processes"
+    OUT_OF_DISK = "out of disk"
     LOG_TOO_LONG = "log too long"
     OUTPUT_TOO_LARGE = "output too large"
     CANCELLED = "cancelled"
@@ -41,8 +43,27 @@ class StepTiming:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What an attempt's containers used, as far as the engine told; peaks are of one container. 0 is not known."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    processes: int
+    disk_bytes: int
+
+
+#: Of an attempt whose containers told nothing.
+UNKNOWN = Usage(0.0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
 class Report:
-    """The answer to one order. `reason` is a line for people; `left_out` names optional indices that did not verify."""
+    """The answer to one order. `reason` is a line for people; `left_out` names optional indices that did not verify.
+
+    `missing` are the dependencies that apt could not satisfy, as the package asks for them: `libfoo-dev (>= 2)`.
+    `packages_sha256` stands for the resolved set of packages that the first step of its own ran with.
+    `adopted` counts how often another process of the worker took the attempt over.
+    """
 
     job: JobKey
     attempt: int
@@ -55,6 +76,10 @@ class Report:
     tier: Tier
     worker: str
     left_out: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    packages_sha256: str = ""
+    usage: Usage = UNKNOWN
+    adopted: int = 0
     version: int = WIRE_VERSION
 
     @property
@@ -65,11 +90,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a worker says of itself when it signs on and with every sign of life."""
+    """What a worker says of itself when it signs on and with every sign of life.
+
+    `host` is its machine's name; `slots` attempts run at once at most, and together in `cores` and `memory_bytes`.
+    """
 
     worker: str
     tiers: dict[Arch, Tier]
     slots: int
+    host: str
+    cores: int
+    memory_bytes: int
     version: int = WIRE_VERSION
 
 
