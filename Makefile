@@ -3,7 +3,7 @@
 BIN := .venv/bin
 COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-annotate --no-emit-index-url --no-emit-find-links --no-header
-.PHONY: help check test test-fast test-all docs lock
+.PHONY: help check test test-fast test-all bench docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/\1\t\2/p' Makefile
@@ -23,6 +23,9 @@ test test-fast: .venv/made-of ## the tests that need no program of the machine a
 
 test-all: ## every check and every test
 	./patchfarm test
+
+bench: .venv/made-of ## every benchmark, one after the other; needs a container engine and most of an hour
+	for name in idle dispatch packing log build recovery; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 docs: .venv/made-of ## writes anew what is generated: the diagram and the recipe schema
 	$(BIN)/python -m coordinator.diagram >.diagram

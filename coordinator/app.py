@@ -7,19 +7,22 @@ Makes parts and decides nothing. Each process that needs the parts builds its ow
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from coordinator.archive import HttpArchive
 from coordinator.config import Settings, TargetSettings
 from coordinator.engine import Destination, Engine, Timing, at_once
+from coordinator.engine.collector import Collector
+from coordinator.engine.depwait import Supply
 from coordinator.errors import BadRecipe
 from coordinator.mirror import checks_valid_until, mirror_for
 from coordinator.openpgp import SequoiaVerifier, fingerprint, load_certs
 from coordinator.queue.bell import CeleryBell
 from coordinator.queue.wake import RedisWake
 from coordinator.reception import Reception
-from coordinator.recipe import Recipe, Recipes
+from coordinator.recipe import Recipe, Recipes, keyring_in
 from coordinator.service import Coordinator, Parts
 from coordinator.store.blobs import FolderBlobs
 from coordinator.store.logs import FolderLogs
@@ -89,15 +92,21 @@ def archive(settings: Settings) -> HttpArchive:
 
 def engine(settings: Settings, targets: Executor | None = None) -> tuple[Engine, RedisWake]:
     """What the engine process runs, and what wakes it. `targets` works with targets: a slow one delays nobody."""
-    broker = settings.broker
+    broker, kept, blobs, clock = settings.broker, store(settings), FolderBlobs(settings.paths.blobs), SystemClock()
+    unused = timedelta(days=settings.unused_days)
     made = Engine(
-        store=store(settings),
-        blobs=FolderBlobs(settings.paths.blobs),
+        store=kept,
+        blobs=blobs,
         bell=CeleryBell(broker, settings.farm),
-        clock=SystemClock(),
+        clock=clock,
         destinations=destinations(settings),
+        supply=Supply(archive(settings), Mirrors(settings).indices, partial(keyring_in, settings.paths.keyrings)),
+        collector=Collector(kept, blobs, FolderLogs(settings.paths.attempts), clock, unused),
         timing=Timing(
-            ring_again=settings.ring_again_seconds, confirm=settings.confirm_seconds, lease=settings.lease_seconds
+            ring_again=settings.ring_again_seconds,
+            confirm=settings.confirm_seconds,
+            lease=settings.lease_seconds,
+            look=settings.look_seconds,
         ),
         aside=targets.submit if targets else at_once,
     )

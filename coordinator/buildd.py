@@ -37,7 +37,7 @@ def word(update: Update, job: Job) -> Word:
     """
     test = job.kind == JobKind.TEST
     match job.state:
-        case JobState.WAITING:
+        case JobState.WAITING | JobState.DEP_WAIT:
             return Word.DEP_WAIT
         case JobState.QUEUED:
             return Word.NEEDS_TEST if test else Word.NEEDS_BUILD

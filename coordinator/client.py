@@ -9,14 +9,27 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar
+from urllib.parse import quote
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
+from coordinator.duty import Duty
 from coordinator.errors import BadRequest, FarmDown, PatchfarmError
-from coordinator.model import File, HistoryEntry, SigningRequest, Suite, Update, UpdateState, Urgency, Waiting, Worker
+from coordinator.model import (
+    Clearance,
+    File,
+    HistoryEntry,
+    SigningRequest,
+    Suite,
+    Update,
+    UpdateState,
+    Urgency,
+    Waiting,
+)
 from coordinator.problem import MEDIA_TYPE, Problem, error_of
 from workers.wire.order import JobKey
 
@@ -100,9 +113,28 @@ class Client:
         """Take the update back."""
         return self._ask(Update, "POST", f"/updates/{number}/withdraw", json={"why": why})
 
-    def workers(self) -> list[Worker]:
-        """Every worker ever seen."""
-        return self._ask(list[Worker], "GET", "/workers")
+    def workers(self) -> list[Duty]:
+        """Every worker ever seen, and what it has."""
+        return self._ask(list[Duty], "GET", "/workers")
+
+    def admit(
+        self, name: str, trust_domain: str | None, clearance: Clearance | None, token_sha256: str | None = None
+    ) -> None:
+        """Let a worker sign on, or change what was decided about it; what is None stays as it is."""
+        body = {"trust_domain": trust_domain, "clearance": clearance, "token_sha256": token_sha256}
+        self._send("PUT", f"/workers/{_quoted(name)}/admission", json=body)
+
+    def drain(self, name: str) -> None:
+        """Give a worker nothing new."""
+        self._send("POST", f"/workers/{_quoted(name)}/drain")
+
+    def resume(self, name: str) -> None:
+        """Give it work again."""
+        self._send("POST", f"/workers/{_quoted(name)}/resume")
+
+    def dismiss(self, name: str, force: bool = False) -> None:
+        """Forget a worker and its token; `force` gives what it has to others."""
+        self._send("DELETE", f"/workers/{_quoted(name)}", params={"force": force})
 
     def suites(self) -> list[Suite]:
         """What the farm has recipes for."""
@@ -158,7 +190,7 @@ class Client:
     def _ask(self, kind: type[T], method: str, path: str, **request: Any) -> T:
         answer = self._send(method, path, **request)
         try:
-            value: T = TypeAdapter(kind).validate_json(answer.content)
+            value = _adapter(kind).validate_json(answer.content)
         except ValidationError as error:
             raise _strange(answer) from error
         return value
@@ -168,6 +200,17 @@ class Client:
             answer = self._http.request(method, f"/api/v1{path}", **request)
             _check(answer)
         return answer
+
+
+def _quoted(name: str) -> str:
+    """A name from the command line as one part of a path."""
+    return quote(name, safe="")
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Made once for each type: that takes longer than most answers do."""
+    return TypeAdapter(kind)
 
 
 def _named(files: Sequence[File]) -> list[dict[str, Any]]:

@@ -105,6 +105,11 @@ class Home:
         return self.root / "redis"
 
     @property
+    def hosts(self) -> Path:
+        """`<worker>.json`: hosts that workers were added on; their pinned keys; how their tunnels are held."""
+        return self.root / "hosts"
+
+    @property
     def worker(self) -> Path:
         """The embedded worker's scratch space and image cache."""
         return self.root / "worker"
@@ -145,6 +150,8 @@ class Settings(BaseSettings):
     lease_seconds: int
     ring_again_seconds: int
     confirm_seconds: int
+    look_seconds: int
+    unused_days: int = Field(ge=1)
     slots: int
     arches: Annotated[tuple[Arch, ...], NoDecode] = ()
     targets: dict[str, TargetSettings] = {}

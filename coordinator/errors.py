@@ -170,6 +170,14 @@ class UploadFailed(PatchfarmError):
     advice = "Check the target's address, host key and free space, then `patchfarm retry N`."
 
 
+class HostUnready(PatchfarmError):
+    """A host that is to be a worker's cannot be reached, lacks something, or the worker there gave no sign of life."""
+
+    exit_code = 38
+    status = 502
+    advice = "Correct what is named on the host, then `patchfarm worker add` again."
+
+
 class StaleUpdate(PatchfarmError):
     """Somebody else changed the update between load and save; the caller loads again."""
 

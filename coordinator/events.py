@@ -27,7 +27,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class JobClaimed:
-    """A worker took the attempt that a bell had announced."""
+    """A worker took the attempt. `claim` is its own name for that, by which it may ask again."""
 
     at: datetime
     kind: JobKind
@@ -36,11 +36,15 @@ class JobClaimed:
     worker: str
     tier: Tier
     lease_expires_at: datetime
+    claim: str = ""
 
 
 @dataclass(frozen=True)
 class JobEnded:
-    """A worker reported, and the job's stage judged it: `state` is one of the ended ones. A cancelled job stays so."""
+    """A worker reported, and the job's stage judged it: `state` is one of the ended ones, or `dep-wait`.
+
+    A cancelled job stays so.
+    """
 
     at: datetime
     kind: JobKind
@@ -61,6 +65,16 @@ class JobLost:
     arch: Arch
     attempt: int
     reason: str
+
+
+@dataclass(frozen=True)
+class DependenciesMet:
+    """The archive has now what a job waited for."""
+
+    at: datetime
+    kind: JobKind
+    arch: Arch
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,7 @@ Event = (
     | JobClaimed
     | JobEnded
     | JobLost
+    | DependenciesMet
     | Approved
     | Signed
     | Uploaded
@@ -167,6 +182,16 @@ class Ring:
 
 
 @dataclass(frozen=True)
+class Look:
+    """See whether the archive has what this attempt missed, not before `delay` seconds have passed."""
+
+    kind: JobKind
+    arch: Arch
+    attempt: int
+    delay: int
+
+
+@dataclass(frozen=True)
 class Upload:
     """Bring the signed files to the target."""
 
@@ -176,9 +201,9 @@ class Confirm:
     """See whether the target's index shows what was uploaded."""
 
 
-Instruction = Plan | Ring | Upload | Confirm
+Instruction = Plan | Ring | Look | Upload | Confirm
 
 
 def due_at(instruction: Instruction, at: datetime) -> datetime:
     """When to carry out an instruction that an event at that time led to."""
-    return at + timedelta(seconds=instruction.delay) if isinstance(instruction, Ring) else at
+    return at + timedelta(seconds=instruction.delay) if isinstance(instruction, Ring | Look) else at

@@ -6,7 +6,7 @@ Times are aware UTC. An update has one axis of state; what a job is called on a 
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from coordinator.errors import Blame
@@ -36,11 +36,15 @@ ENDED = frozenset({UpdateState.PUBLISHED, UpdateState.REJECTED, UpdateState.FAIL
 
 
 class JobState(StrEnum):
-    """Where a job is. `waiting` needs another job first; `queued` may be claimed; `leased` is being worked on."""
+    """Where a job is. `waiting` needs another job first; `queued` may be claimed; `leased` is being worked on.
+
+    `dep-wait` needs packages that the archive does not have yet, which its report names as `missing`.
+    """
 
     WAITING = "waiting"
     QUEUED = "queued"
     LEASED = "leased"
+    DEP_WAIT = "dep-wait"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNINSTALLABLE = "uninstallable"
@@ -122,7 +126,9 @@ class TestResult:
 class Job:
     """One piece of work. `attempt` counts from 1 and fences: only a report with this very number counts.
 
-    `farm_faults` counts the attempts that ended by the farm's doing. `cancel` is what the next heartbeat will say.
+    `farm_faults` counts the attempts that ended by the farm's doing, and `failed_on` names the workers that had them.
+    `dep_waits` counts how often in a row the same dependencies were missing.
+    `cancel` is what the next heartbeat will say. `claim` is what the worker calls its claim of the attempt.
     """
 
     kind: JobKind
@@ -140,6 +146,9 @@ class Job:
     cancel: bool = False
     report: Report | None = None
     tests: tuple[TestResult, ...] = ()
+    failed_on: tuple[str, ...] = ()
+    dep_waits: int = 0
+    claim: str = ""
 
     @property
     def ended(self) -> bool:
@@ -266,14 +275,70 @@ class Waiting:
     last_error: str
 
 
+class Clearance(StrEnum):
+    """What a worker may see: `public` only sources that everybody has already, `embargoed` all."""
+
+    PUBLIC = "public"
+    EMBARGOED = "embargoed"
+
+
+#: After three signs of life that did not come, a worker counts as silent; they come every 15 s.
+SILENT_AFTER = timedelta(seconds=45)
+
+
 @dataclass(frozen=True)
 class Worker:
-    """A worker as last heard of."""
+    """A worker as last heard of, and what the operator decided about it, which no worker can change.
+
+    Workers of one `trust_domain` can be taken over together: one administrator, one machine, one network. A worker
+    that is `draining` finishes what it has and gets nothing new.
+    """
 
     name: str
     tiers: dict[Arch, Tier]
     slots: int
     last_seen_at: datetime
+    host: str
+    cores: int
+    memory_bytes: int
+    trust_domain: str
+    clearance: Clearance
+    draining: bool
+
+    def silent(self, now: datetime) -> bool:
+        """Whether it is too long since it was heard of; a time still to come was written by a clock that was wrong."""
+        return abs(now - self.last_seen_at) > SILENT_AFTER
+
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job that waits, may begin or is being done, with what dispatch has to know of its update."""
+
+    update: int
+    source: str
+    origin: Origin
+    urgency: Urgency
+    recipe: str
+    recipe_sha256: str
+    job: Job
+
+    @property
+    def key(self) -> JobKey:
+        """Its name, as workers know it."""
+        return JobKey(self.update, self.job.kind, self.job.arch)
+
+
+@dataclass(frozen=True)
+class Past:
+    """How a job once went: from its claim to its report, and what its containers used; 0 is not known."""
+
+    source: str
+    kind: JobKind
+    arch: Arch
+    tier: Tier
+    seconds: float
+    cpu_seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True)

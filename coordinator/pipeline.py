@@ -10,19 +10,21 @@ The events and instructions themselves are in events.py, and can be imported fro
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from coordinator.errors import Blame, Fenced, IllegalMove
+from coordinator.errors import IllegalMove
 from coordinator.events import (
     Approved,
     Cancelled,
     Confirm,
+    DependenciesMet,
     Event,
     Instruction,
     JobClaimed,
     JobEnded,
     JobLost,
+    Look,
     Plan,
     Planned,
     Published,
@@ -35,21 +37,23 @@ from coordinator.events import (
     Withdrawn,
 )
 from coordinator.model import Approval, Job, JobState, Update, UpdateState
-from workers.wire.arch import Arch
-from workers.wire.order import JobKind
+from coordinator.progress import Result, anew, await_approval, current, queued, ring, settle
 
 __all__ = [
+    "DEP_WAITS",
     "FAULT_WAITS",
     "MAX_FARM_FAULTS",
     "TABLE",
     "Approved",
     "Cancelled",
     "Confirm",
+    "DependenciesMet",
     "Event",
     "Instruction",
     "JobClaimed",
     "JobEnded",
     "JobLost",
+    "Look",
     "Move",
     "Plan",
     "Planned",
@@ -70,9 +74,11 @@ __all__ = [
 FAULT_WAITS = (0, 30, 120)
 #: A job whose attempts ended this often by the farm's own doing is given up.
 MAX_FARM_FAULTS = len(FAULT_WAITS) + 1
-
-
-Result = tuple[Update, tuple[Instruction, ...]]
+#: How long the archive is not looked at for a job that misses something, in seconds: longer each time that the archive
+#: seemed to have it and apt missed the same again. Where even the last did not help, it cannot be installed.
+DEP_WAITS = (30, 300, 1200)
+#: The longest that any instruction is put off by the map.
+LONGEST_DELAY = max(*FAULT_WAITS, *DEP_WAITS)
 
 
 def step(update: Update, event: Event) -> Result:
@@ -100,19 +106,20 @@ def _impossible(update: Update, event: Event) -> IllegalMove:
 
 
 def _plan(update: Update, event: Planned) -> Result:
-    jobs = tuple(_queued(job, event.at) if job.state == JobState.QUEUED else job for job in event.jobs)
+    jobs = tuple(queued(job, event.at) if job.state == JobState.QUEUED else job for job in event.jobs)
     planned = replace(update, state=UpdateState.PLANNED, jobs=jobs)
-    return planned, tuple(_ring(job) for job in jobs if job.state == JobState.QUEUED)
+    return planned, tuple(ring(job) for job in jobs if job.state == JobState.QUEUED)
 
 
 def _claim(update: Update, event: JobClaimed) -> Result:
-    job = _current(update, event.kind, event.arch, event.attempt, JobState.QUEUED)
+    job = current(update, event.kind, event.arch, event.attempt, JobState.QUEUED)
     leased = replace(
         job,
         state=JobState.LEASED,
         worker=event.worker,
         tier=event.tier,
         lease_expires_at=event.lease_expires_at,
+        claim=event.claim,
         started_at=event.at,
         ended_at=None,
         reason="",
@@ -122,9 +129,11 @@ def _claim(update: Update, event: JobClaimed) -> Result:
 
 
 def _end(update: Update, event: JobEnded) -> Result:
-    job = _current(update, event.kind, event.arch, event.attempt, JobState.LEASED)
+    job = current(update, event.kind, event.arch, event.attempt, JobState.LEASED)
     if event.state == JobState.CANCELLED and not job.cancel:
         return _lose(update, JobLost(event.at, job.kind, job.arch, job.attempt, "stopped, and nobody had asked for it"))
+    if event.state == JobState.DEP_WAIT and not job.cancel:
+        return _miss(update, job, event)
     ended = replace(
         job,
         state=JobState.CANCELLED if job.cancel else event.state,
@@ -134,25 +143,73 @@ def _end(update: Update, event: JobEnded) -> Result:
         ended_at=event.at,
         lease_expires_at=None,
     )
-    return _settle(update.with_job(ended), event.at)
+    return settle(update.with_job(ended), event.at)
+
+
+def _miss(update: Update, job: Job, event: JobEnded) -> Result:
+    """The job waits for its dependencies, unless the archive has had the same ones for long enough."""
+    again = job.report is not None and job.report.missing == event.report.missing
+    reported = replace(
+        job,
+        state=JobState.DEP_WAIT,
+        reason=event.reason,
+        report=event.report,
+        ended_at=event.at,
+        lease_expires_at=None,
+        dep_waits=job.dep_waits + 1 if again else 1,
+    )
+    if reported.dep_waits > len(DEP_WAITS):
+        reason = f"{event.report.reason}, though the archive has what is missing"
+        return settle(update.with_job(replace(reported, state=JobState.UNINSTALLABLE, reason=reason)), event.at)
+    after, released = settle(_named_waits(update.with_job(reported)), event.at)
+    return after, (*released, Look(job.kind, job.arch, job.attempt, DEP_WAITS[reported.dep_waits - 1]))
+
+
+def _meet(update: Update, event: DependenciesMet) -> Result:
+    job = current(update, event.kind, event.arch, event.attempt, JobState.DEP_WAIT)
+    again = queued(replace(job, reason=""), event.at)
+    return _named_waits(update.with_job(again)), (ring(again),)
+
+
+def _retry_waits(update: Update, event: Retried) -> Result:
+    """Nobody looks whether the archive has it: a person says so."""
+    waiting = [job for job in update.jobs if job.state == JobState.DEP_WAIT]
+    if not waiting:
+        raise _impossible(update, event)
+    rung = []
+    for job in waiting:
+        again = queued(replace(job, reason="", dep_waits=0), event.at)
+        update = update.with_job(again)
+        rung.append(ring(again))
+    return _named_waits(update), tuple(rung)
+
+
+def _named_waits(update: Update) -> Update:
+    """The same, with what the first job in Dep-Wait waits for as the update's own reason."""
+    first = next((job for job in update.jobs if job.state == JobState.DEP_WAIT), None)
+    return replace(update, reason="" if first is None else f"{first.kind} on {first.arch} {first.reason}")
 
 
 def _lose(update: Update, event: JobLost) -> Result:
-    job = _current(update, event.kind, event.arch, event.attempt, JobState.LEASED)
+    job = current(update, event.kind, event.arch, event.attempt, JobState.LEASED)
     faults = job.farm_faults + 1
-    lost = replace(job, farm_faults=faults, lease_expires_at=None, reason=event.reason, ended_at=event.at)
+    failed_on = tuple(dict.fromkeys((*job.failed_on, job.worker)))
+    lost = replace(
+        job, farm_faults=faults, failed_on=failed_on, lease_expires_at=None, reason=event.reason, ended_at=event.at
+    )
     if job.cancel:
-        return _settle(update.with_job(replace(lost, state=JobState.CANCELLED)), event.at)
+        return settle(update.with_job(replace(lost, state=JobState.CANCELLED)), event.at)
+    # The report of an attempt before this one says nothing of how the job ended.
     if faults >= MAX_FARM_FAULTS:
         reason = f"given up after {faults} faults of the farm; the last: {event.reason}"
-        return _settle(update.with_job(replace(lost, state=JobState.FAILED, reason=reason)), event.at)
+        return settle(update.with_job(replace(lost, state=JobState.FAILED, reason=reason, report=None)), event.at)
     wait = FAULT_WAITS[faults - 1]
-    again = _queued(lost, event.at + timedelta(seconds=wait))
-    return update.with_job(again), (replace(_ring(again), delay=wait),)
+    again = queued(lost, event.at + timedelta(seconds=wait))
+    return update.with_job(again), (replace(ring(again), delay=wait),)
 
 
 def _approve(update: Update, event: Approved) -> Result:
-    return _await_approval(_approved(update, event)), ()
+    return await_approval(_approved(update, event)), ()
 
 
 def _approve_failed(update: Update, event: Approved) -> Result:
@@ -201,7 +258,7 @@ def _cancel(update: Update, event: Cancelled) -> Result:
         return replace(job, state=JobState.CANCELLED, reason=f"cancelled by {event.by}", ended_at=event.at)
 
     jobs = tuple(stopped(job) for job in update.jobs)
-    return _settle(replace(update, jobs=jobs, reason=f"cancelled by {event.by}"), event.at)
+    return settle(replace(update, jobs=jobs, reason=f"cancelled by {event.by}"), event.at)
 
 
 def _retry(update: Update, event: Retried) -> Result:
@@ -211,10 +268,10 @@ def _retry(update: Update, event: Retried) -> Result:
         return replace(fresh, state=UpdateState.PUBLISHING), (Upload(),)
     fresh = _without(fresh, event.void)
     if all(job.state == JobState.SUCCEEDED for job in update.jobs):
-        return _await_approval(fresh), ()
-    jobs = tuple(job if job.state == JobState.SUCCEEDED else _anew(job, event.at) for job in update.jobs)
-    after, released = _settle(replace(fresh, jobs=jobs), event.at)
-    return after, (*(_ring(job) for job in jobs if job.state == JobState.QUEUED), *released)
+        return await_approval(fresh), ()
+    jobs = tuple(job if job.state == JobState.SUCCEEDED else anew(job, event.at) for job in update.jobs)
+    after, released = settle(replace(fresh, jobs=jobs), event.at)
+    return after, (*(ring(job) for job in jobs if job.state == JobState.QUEUED), *released)
 
 
 def _withdraw(update: Update, event: Withdrawn) -> Result:
@@ -226,69 +283,6 @@ def _withdraw(update: Update, event: Withdrawn) -> Result:
         for job in update.jobs
     )
     return replace(update, state=UpdateState.WITHDRAWN, jobs=jobs, reason=gone), ()
-
-
-def _current(update: Update, kind: JobKind, arch: Arch, attempt: int, state: JobState) -> Job:
-    """The job, if that attempt is the one that counts and is where it must be; this is the fence."""
-    job = update.job(kind, arch)
-    if job is None or job.attempt != attempt or job.state != state:
-        now = "unknown" if job is None else f"{job.state}, attempt {job.attempt}"
-        raise Fenced(f"{update.id}/{kind}/{arch} attempt {attempt} does not count: the job is {now}")
-    return job
-
-
-def _queued(job: Job, at: datetime) -> Job:
-    return replace(job, state=JobState.QUEUED, attempt=job.attempt + 1, queued_at=at, worker="", tier=None)
-
-
-def _anew(job: Job, at: datetime) -> Job:
-    blank = replace(job, farm_faults=0, reason="", report=None, tests=(), cancel=False, started_at=None, ended_at=None)
-    return _queued(blank, at) if job.kind == JobKind.BUILD else replace(blank, state=JobState.WAITING)
-
-
-def _ring(job: Job) -> Ring:
-    return Ring(job.kind, job.arch, job.attempt)
-
-
-def _settle(update: Update, at: datetime) -> Result:
-    """After any job changed: release the tests whose builds are done, and see where the update now stands."""
-    jobs = tuple(_released(update, job, at) for job in update.jobs)
-    rung = tuple(_ring(job) for old, job in zip(update.jobs, jobs, strict=True) if job.attempt != old.attempt)
-    after = replace(update, jobs=jobs)
-    if not all(job.ended for job in jobs):
-        building = any(not job.ended for job in after.of_kind(JobKind.BUILD))
-        return replace(after, state=UpdateState.BUILDING if building else UpdateState.TESTING), rung
-    if all(job.state == JobState.SUCCEEDED for job in jobs):
-        return _await_approval(after), ()
-    return _failed(after), ()
-
-
-def _released(update: Update, job: Job, at: datetime) -> Job:
-    if job.state != JobState.WAITING:
-        return job
-    needed = [update.job(JobKind.BUILD, arch) for arch in (job.arch, Arch.ALL)]
-    builds = [build for build in needed if build is not None]
-    if all(build.state == JobState.SUCCEEDED for build in builds):
-        return _queued(job, at)
-    if any(build.ended and build.state != JobState.SUCCEEDED for build in builds):
-        return replace(job, state=JobState.CANCELLED, reason="its build did not succeed", ended_at=at)
-    return job
-
-
-def _failed(update: Update) -> Update:
-    culprits = [job for job in update.jobs if job.state in (JobState.FAILED, JobState.UNINSTALLABLE)]
-    if not culprits:
-        return replace(update, state=UpdateState.FAILED, blame=Blame.SUBMITTER)
-    reported = [job for job in culprits if job.report is not None]
-    first = (reported or culprits)[0]
-    reason = f"{first.kind} on {first.arch}: {first.reason}"
-    return replace(update, state=UpdateState.FAILED, reason=reason, blame=Blame.PACKAGE if reported else Blame.FARM)
-
-
-def _await_approval(update: Update) -> Update:
-    people = {approval.person for approval in update.valid_approvals()}
-    enough = len(people) >= update.approvals_needed
-    return replace(update, state=UpdateState.SIGNING if enough else UpdateState.AWAITING_APPROVAL)
 
 
 @dataclass(frozen=True)
@@ -314,11 +308,15 @@ TABLE: dict[tuple[UpdateState, type[Event]], Move] = {
     (_S.BUILDING, JobClaimed): Move(_claim, (_S.BUILDING,)),
     (_S.BUILDING, JobEnded): Move(_end, (_S.BUILDING, _S.TESTING, _S.AWAITING_APPROVAL, _S.FAILED)),
     (_S.BUILDING, JobLost): Move(_lose, (_S.BUILDING, _S.TESTING, _S.FAILED)),
+    (_S.BUILDING, DependenciesMet): Move(_meet, (_S.BUILDING,)),
+    (_S.BUILDING, Retried): Move(_retry_waits, (_S.BUILDING,)),
     (_S.BUILDING, Cancelled): Move(_cancel, (_S.BUILDING, _S.TESTING, _S.FAILED)),
     (_S.BUILDING, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
     (_S.TESTING, JobClaimed): Move(_claim, (_S.TESTING,)),
     (_S.TESTING, JobEnded): Move(_end, (_S.TESTING, _S.AWAITING_APPROVAL, _S.FAILED)),
     (_S.TESTING, JobLost): Move(_lose, (_S.TESTING, _S.FAILED)),
+    (_S.TESTING, DependenciesMet): Move(_meet, (_S.TESTING,)),
+    (_S.TESTING, Retried): Move(_retry_waits, (_S.TESTING,)),
     (_S.TESTING, Cancelled): Move(_cancel, (_S.TESTING, _S.FAILED)),
     (_S.TESTING, Withdrawn): Move(_withdraw, (_S.WITHDRAWN,)),
     (_S.AWAITING_APPROVAL, Approved): Move(_approve, (_S.AWAITING_APPROVAL, _S.SIGNING)),

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the decisions need from outside, as protocols. Each has a real adapter and a fake, and one suite for both."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from coordinator import model
-from coordinator.model import File, HistoryEntry, Role, Update, UpdateState, Waiting, Worker
-from coordinator.pipeline import Instruction, Ring
+from coordinator.depends import Package
+from coordinator.duty import Held
+from coordinator.model import Clearance, File, HistoryEntry, OpenJob, Past, Role, Update, UpdateState, Waiting, Worker
+from coordinator.pipeline import Instruction
 from workers.wire.arch import Arch
 from workers.wire.order import Index, JobKey
+from workers.wire.report import Offer
 
 
 class Clock(Protocol):
@@ -19,6 +22,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Aware UTC."""
+
+
+#: Nothing in the outbox is put off for longer.
+A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,15 @@ class Due:
     update: int
     instruction: Instruction
     tries: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An attempt is a worker's until then, or until its worker renewed it."""
+
+    job: JobKey
+    attempt: int
+    until: datetime
 
 
 def accept(_others: Sequence[Update]) -> None:
@@ -69,14 +85,21 @@ class Store(Protocol):
     def renew(self, job: JobKey, attempt: int, worker: str, until: datetime) -> bool:
         """Prolong a lease; answers whether to cancel the job. Raises Fenced where the attempt does not hold it."""
 
-    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
-        """Leased attempts whose lease ended before `now`."""
+    def leases(self) -> list[Lease]:
+        """Every lease there is."""
 
-    def unanswered(self, before: datetime) -> list[tuple[int, Ring]]:
-        """Queued attempts that nobody claimed since `before`: their bell may have been lost."""
+    def open_jobs(self) -> list[OpenJob]:
+        """Every job that waits, may begin or is being done, without what an earlier attempt reported."""
 
-    def due(self, now: datetime) -> list[Due]:
-        """Outbox rows whose time has come, oldest first."""
+    def past(self, last: int) -> list[Past]:
+        """How the jobs of the last so many updates went that succeeded, the oldest first."""
+
+    def due(self, now: datetime, longest: timedelta = A_DAY) -> list[Due]:
+        """Outbox rows whose time has come, oldest first.
+
+        One that is further ahead than the `longest` that any is put off was written by a clock that was wrong: it is
+        due as well.
+        """
 
     def done(self, due: Due) -> None:
         """The instruction was carried out."""
@@ -87,11 +110,23 @@ class Store(Protocol):
     def waiting(self, update: int) -> list[Waiting]:
         """What is left to be carried out for an update, oldest first."""
 
-    def seen(self, worker: Worker) -> None:
-        """A worker gave a sign of life."""
+    def seen(self, offer: Offer, at: datetime) -> None:
+        """A worker gave a sign of life. What the operator decided about it stays."""
+
+    def admit(self, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
+        """The operator's word on a worker, whether it was seen or not; what is None stays, and whether it drains."""
+
+    def drain(self, name: str, draining: bool) -> None:
+        """Give it nothing new, or something again. Raises UnknownName for one neither seen nor admitted."""
+
+    def dismiss(self, name: str) -> None:
+        """Forget a worker and its token, so that it cannot sign on again. Raises UnknownName."""
 
     def workers(self) -> list[Worker]:
-        """Every worker ever seen, by name."""
+        """Every worker ever seen, by name. One that nobody admitted is its own trust domain and may see all."""
+
+    def held(self) -> list[Held]:
+        """Every attempt that a worker has, the oldest first."""
 
     def grant(self, name: str, role: Role, token_sha256: str) -> None:
         """Let the bearer of a token act as `name`; replaces that name's token of the role, and this token's name."""
@@ -101,10 +136,13 @@ class Store(Protocol):
 
 
 class Blobs(Protocol):
-    """Bytes by sha256, for ever the same."""
+    """Bytes by sha256, for ever the same. What nobody refers to is forgotten, so keep what you will refer to."""
 
     def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
-        """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room."""
+        """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room.
+
+        What is here already is kept as if it had just come.
+        """
 
     def add(self, data: bytes) -> str:
         """Keep bytes and answer their sha256."""
@@ -114,6 +152,12 @@ class Blobs(Protocol):
 
     def path(self, sha256: str) -> Path:
         """Where to read it; raises UnknownName."""
+
+    def keep(self, sha256: str) -> Path:
+        """The same, for who is about to refer to it: from now it counts as new. Raises UnknownName."""
+
+    def forget(self, beginning: str, before: datetime) -> int:
+        """Remove what begins with these two digits and nobody kept since; answers how many. Cut uploads go too."""
 
 
 class Logs(Protocol):
@@ -131,12 +175,15 @@ class Logs(Protocol):
     def read(self, job: JobKey, attempt: int, offset: int, count: int) -> bytes:
         """At most `count` bytes from `offset`."""
 
+    def forget(self, update: int, attempts: Collection[tuple[JobKey, int]], before: datetime) -> int:
+        """Remove an update's logs that nobody wrote to since, but for those of these attempts; answers how many."""
+
 
 class Bell(Protocol):
     """Wakes workers. A lost ring is rung again; a ring too many finds nothing to claim."""
 
-    def ring(self, host: Arch, job: JobKey, attempt: int) -> None:
-        """Tell the workers that run `host` that this attempt may be claimed."""
+    def ring(self, worker: str, job: JobKey, attempt: int) -> None:
+        """Tell a worker that there is something to claim. For which attempt it was rung is for the logs alone."""
 
 
 #: What a Verifier answers. It is one of the nouns, so that the signer can know it.
@@ -180,6 +227,9 @@ class Archive(Protocol):
 
     def binaries(self, index: Index, keyring: Path, source: str, arch: Arch) -> list[BinaryEntry]:
         """The binary packages of a source on an architecture, from an index that verified or is marked as not."""
+
+    def packages(self, index: Index, keyring: Path, arch: Arch, names: frozenset[str]) -> list[Package]:
+        """Every package of an architecture that has or provides one of the names, from an index that verified."""
 
     def fetch(self, index: Index, path: str, file: File, into: BinaryIO) -> None:
         """Download a file of the archive and check it; raises ArchiveUnreachable."""

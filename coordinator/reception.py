@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator import dsc
-from coordinator.errors import ArchiveUnreachable, BadRecipe, BadSource, UnknownName
+from coordinator.errors import ArchiveUnreachable, BadSource, UnknownName
 from coordinator.model import ENDED, File, Source, Update, UpdateState, Urgency
 from coordinator.ports import Archive, Blobs, Clock, SourceEntry, Store, Target, Verifier
-from coordinator.recipe import Recipe, Recipes
+from coordinator.recipe import Recipe, Recipes, keyring_in
 from coordinator.stages import intake, publish
 from workers.wire.order import Index
 
@@ -41,7 +41,7 @@ class Reception:
         offered = intake.sort_out(files)
         for file in files:
             self._check_is_here(file)
-        keyrings = [self._keyring(name) for name in rules.source.keyrings]
+        keyrings = [keyring_in(self.keyrings, name) for name in rules.source.keyrings]
         source = intake.uploaded(self.verifier.clearsigned(self._read(offered.dsc), keyrings), offered)
         asked = None
         if offered.changes is not None:
@@ -52,7 +52,7 @@ class Reception:
     def from_archive(self, submitter: str, suite: str, name: str, version: str | None) -> Update:
         """An update of a source that the first of the recipe's archive suites with it has; the newest unless said."""
         rules, text = self.recipes.of_suite(suite)
-        keyring = self._keyring(rules.source.archive_keyring)
+        keyring = keyring_in(self.keyrings, rules.source.archive_keyring)
         entry = self._fetch(self._find(rules, keyring, name, version))
         source = intake.from_archive(self._read(entry.files[0]), entry)
         return self._accept(submitter, source, rules, text, rules.urgency)
@@ -119,6 +119,7 @@ class Reception:
         """Download the source's files into the blobs, but for those that are there."""
         for file in entry.files:
             if self.blobs.has(file.sha256):
+                self.blobs.keep(file.sha256)
                 continue
             with tempfile.TemporaryFile() as stream:
                 self.archive.fetch(index, f"{entry.directory}/{file.name}", file, stream)
@@ -126,7 +127,7 @@ class Reception:
                 self.blobs.put(file.sha256, file.size, stream)
 
     def _check_is_here(self, file: File) -> None:
-        size = self.blobs.path(file.sha256).stat().st_size
+        size = self.blobs.keep(file.sha256).stat().st_size
         if size != file.size:
             raise BadSource(f"{file.name} has {size} bytes, {file.size} were declared")
 
@@ -134,11 +135,3 @@ class Reception:
         if file.size > dsc.MAX_BYTES:
             raise BadSource(f"{file.name} has {file.size} bytes; {dsc.MAX_BYTES} is the most that is read")
         return self.blobs.path(file.sha256).read_bytes()
-
-    def _keyring(self, name: str) -> Path:
-        """`<name>/`, `<name>.asc` or `<name>.pgp` in the folder of keyrings."""
-        possible = (self.keyrings / f"{name}{ending}" for ending in ("", ".asc", ".pgp"))
-        found = next((path for path in possible if path.exists()), None)
-        if found is None:
-            raise BadRecipe(f"the recipe's keyring {name!r} is not there", f"Put it into {self.keyrings}.")
-        return found

@@ -183,6 +183,15 @@ def parse(text: str, where: str) -> Recipe:
         raise BadRecipe(f"{where}: {place}: {first['msg']}") from error
 
 
+def keyring_in(folder: Path, name: str) -> Path:
+    """Of a keyring that a recipe names: `<name>/`, `<name>.asc` or `<name>.pgp` in the folder. Raises BadRecipe."""
+    possible = (folder / f"{name}{ending}" for ending in ("", ".asc", ".pgp"))
+    found = next((path for path in possible if path.exists()), None)
+    if found is None:
+        raise BadRecipe(f"the recipe's keyring {name!r} is not there", f"Put it into {folder}.")
+    return found
+
+
 class Recipes:
     """The recipe files of a folder, by the suite they are for."""
 

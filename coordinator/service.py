@@ -6,21 +6,31 @@ Decisions are the stages'; changes are the engine's. This module fetches what th
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from coordinator.claims import Claims
 from coordinator.dsc import MAX_BYTES
+from coordinator.duty import Duty, Held, duty
 from coordinator.engine import Engine
-from coordinator.errors import BadRequest, Blame, Fenced, NotAllowed, PatchfarmError, SignerRefused
-from coordinator.model import ENDED, File, JobState, SigningRequest, Source, Update, UpdateState, Urgency, Worker
+from coordinator.errors import (
+    BadRequest,
+    Blame,
+    Fenced,
+    IllegalMove,
+    PatchfarmError,
+    SignerRefused,
+    UnknownName,
+)
+from coordinator.model import File, JobState, SigningRequest, Source, Update, UpdateState, Urgency
 from coordinator.pipeline import (
     Approved,
     Cancelled,
     Event,
-    JobClaimed,
     JobEnded,
     JobLost,
     Refused,
@@ -33,8 +43,7 @@ from coordinator.ports import Blobs, Clock, Logs, Store, Verifier
 from coordinator.reception import Reception
 from coordinator.recipe import Recipe, Recipes
 from coordinator.stages import approve, build, intake, sign, test
-from coordinator.work import Judgement, Site, unfit
-from workers.wire.arch import Arch, Tier
+from coordinator.work import Judgement, unfit
 from workers.wire.order import Index, JobKey, JobKind, Order
 from workers.wire.report import Artifact, Heartbeat, Offer, Outcome, Report
 
@@ -87,6 +96,7 @@ class Coordinator:
         self.recipes = parts.recipes
         self._engine = parts.engine
         self._clock = parts.clock
+        self._claims = Claims(parts.store, parts.engine, parts.clock, parts.indices, parts.lease_seconds)
 
     def submit(self, submitter: str, suite: str, files: Sequence[File], urgency: Urgency | None) -> Update:
         """Take a signed source package whose files are already in the blobs."""
@@ -126,21 +136,9 @@ class Coordinator:
         """Take it back, for good."""
         return self._handle(update, lambda _: Withdrawn(self._clock.now(), by, why))
 
-    def claim(self, job: JobKey, attempt: int, worker: str, tier: Tier) -> Order:
-        """Give the attempt to the first worker that asks; every other gets Fenced."""
-        update = self.store.load(job.update)
-        order = self._order(update, job)
-        if order.attempt != attempt:
-            raise Fenced(f"{job} attempt {attempt} does not count: the job is at attempt {order.attempt}")
-        self._check_offer(worker, order.host, tier)
-
-        def claimed(_: Update) -> Event:
-            now = self._clock.now()
-            until = now + timedelta(seconds=self._parts.lease_seconds)
-            return JobClaimed(now, job.kind, job.arch, attempt, worker, tier, until)
-
-        self._handle(job.update, claimed)
-        return order
+    def claim(self, worker: str, claim: str) -> Order:
+        """Give the worker the job that it should begin now; see Claims."""
+        return self._claims.claim(worker, claim)
 
     def renew(self, job: JobKey, attempt: int, worker: str) -> Heartbeat:
         """Prolong the lease; the answer says whether to stop."""
@@ -151,19 +149,24 @@ class Coordinator:
     def report(self, worker: str, report: Report) -> None:
         """Take an attempt's answer, judged by its stage. Refuses one whose artifacts are not here as it says.
 
-        Nothing is read for a worker that does not hold the attempt.
+        Nothing is read for a worker that does not hold the attempt. Who says what is not so loses it.
         """
         update = self.store.load(report.job.update)
-        _check_holds(update, worker, report)
-        for artifact in report.artifacts:
-            self._check_is_here(artifact)
-        ended = self._ended(report, update.source)
+        try:
+            _check_holds(update, worker, report)
+        except Fenced as late:
+            _LOG.warning("action=report-refused worker=%s: %s", worker, late.message)
+            raise
+        lie = next(filter(None, map(self._not_here, report.artifacts)), "")
+        ended = _lied(self._clock.now(), worker, report, lie) if lie else self._ended(report, update.source)
 
         def heard(before: Update) -> Event:
             _check_holds(before, worker, report)
             return ended
 
         self._handle(report.job.update, heard)
+        if lie:
+            raise BadRequest(lie)
 
     def signing_requests(self) -> list[SigningRequest]:
         """What waits for the signer, oldest first; one whose recipe cannot be read keeps no other from it."""
@@ -178,7 +181,7 @@ class Coordinator:
     def signed(self, update: int, files: Sequence[File]) -> Update:
         """Take what the signer made; where that is not what was approved, the update has failed."""
         for file in files:
-            self.blobs.path(file.sha256)
+            self.blobs.keep(file.sha256)
 
         def done(before: Update) -> Event:
             try:
@@ -194,8 +197,37 @@ class Coordinator:
 
     def sign_on(self, offer: Offer) -> None:
         """A worker gives a sign of life."""
-        self.store.seen(Worker(offer.worker, offer.tiers, offer.slots, self._clock.now()))
+        self.store.seen(offer, self._clock.now())
         self._parts.wake.poke()
+
+    def duties(self) -> list[Duty]:
+        """Every worker as it is now, by name, in as many queries for a hundred as for one."""
+        held, now = self.store.held(), self._clock.now()
+        return [duty(worker, held, now) for worker in self.store.workers()]
+
+    def dismiss(self, worker: str, force: bool) -> None:
+        """Forget a worker; it cannot sign on again. One at work only by `force`, which gives what it has to others."""
+        held = [each for each in self.store.held() if each.worker == worker]
+        if held and not force:
+            raise IllegalMove(
+                f"{worker} has {len(held)} attempts, {held[0].job} among them",
+                "`patchfarm worker drain NAME --wait` lets it finish; `--force` gives what it has to others.",
+            )
+        self.store.dismiss(worker)
+        for each in held:
+            self._lose(each, f"the worker {worker} was removed")
+
+    def _lose(self, held: Held, why: str) -> None:
+        key = held.job
+
+        def lost(before: Update) -> Event:
+            job = before.job(key.kind, key.arch)
+            if job is None or (job.state, job.worker, job.attempt) != (JobState.LEASED, held.worker, held.attempt):
+                raise Fenced(f"{key} attempt {held.attempt} is no longer {held.worker}'s")
+            return JobLost(self._clock.now(), key.kind, key.arch, held.attempt, why)
+
+        with suppress(Fenced):  # it ended meanwhile
+            self._handle(key.update, lost)
 
     def _begin(self, update: Update) -> Update:
         first, instructions = begin(update)
@@ -209,34 +241,15 @@ class Coordinator:
         self._parts.wake.poke()
         return after
 
-    def _check_offer(self, worker: str, host: Arch, tier: Tier) -> None:
-        """What the worker said when it last signed on is what it is believed."""
-        known = next((known for known in self.store.workers() if known.name == worker), None)
-        if known is None:
-            raise NotAllowed(
-                f"the worker {worker} has not signed on", "Restart the worker; it signs on when it starts."
-            )
-        if known.tiers.get(host) != tier:
-            offered = known.tiers.get(host, "nothing")
-            raise NotAllowed(
-                f"the worker {worker} offers {offered} for {host}, not {tier}",
-                "Restart the worker with the architectures that it is to run.",
-            )
-
-    def _order(self, update: Update, job: JobKey) -> Order:
-        planned = update.job(job.kind, job.arch)
-        if planned is None or update.state in ENDED:
-            raise Fenced(f"{job} is not to be done: the update is {update.state}")
-        recipe = self._engine.recipe_of(update)
-        site = Site(self._parts.indices(recipe), self._parts.lease_seconds)
-        if job.kind == JobKind.BUILD:
-            return build.order(update, planned, recipe, site)
-        return test.order(update, planned, recipe, site)
-
-    def _check_is_here(self, artifact: Artifact) -> None:
-        size = self.blobs.path(artifact.sha256).stat().st_size
-        if size != artifact.size:
-            raise BadRequest(f"{artifact.name[:80]!r} has {size} bytes, {artifact.size} were reported")
+    def _not_here(self, artifact: Artifact) -> str:
+        """How it is not here as it was reported; empty where it is."""
+        try:
+            size = self.blobs.keep(artifact.sha256).stat().st_size
+        except UnknownName as error:
+            return f"{artifact.name[:80]!r} did not arrive: {error.message}"
+        return (
+            "" if size == artifact.size else f"{artifact.name[:80]!r} has {size} bytes, {artifact.size} were reported"
+        )
 
     def _ended(self, report: Report, source: Source) -> Event:
         now, job = self._clock.now(), report.job
@@ -262,6 +275,12 @@ class Coordinator:
     def _beginning(self, artifact: Artifact, most: int) -> bytes:
         with self.blobs.path(artifact.sha256).open("rb") as stream:
             return stream.read(most)
+
+
+def _lied(at: datetime, worker: str, report: Report, lie: str) -> Event:
+    """A worker that says what is not so is the farm's fault, and no word of the package's."""
+    job = report.job
+    return JobLost(at, job.kind, job.arch, report.attempt, f"the worker {worker} reported what is not so: {lie}")
 
 
 def _check_holds(update: Update, worker: str, report: Report) -> None:

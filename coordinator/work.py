@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from debian.debian_support import Version
 
+from coordinator import depends
 from coordinator.dsc import is_file_name, without_epoch
 from coordinator.model import File, Job, JobState, Source, TestResult, Update
 from coordinator.recipe import Recipe, StepRules, WorkRules
@@ -19,6 +20,9 @@ from workers.wire.report import Report
 
 #: The files that a signature goes into, so that they are other bytes afterwards (debsign(1)). Nothing else ever is.
 SIGNED_INSIDE = (".dsc", ".buildinfo", ".changes")
+
+#: More dependencies than these no honest worker reports, and no more are named to people.
+_MOST_MISSING, _MOST_NAMES = 100, 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,15 @@ def unfit(report: Report) -> str:
     if bad:
         return f"a file came out whose name is no plain one: {bad[0][:80]!r}"
     return "two files with the same name came out" if len(set(names)) < len(names) else ""
+
+
+def unmet(report: Report) -> Judgement:
+    """What it means that apt could not satisfy the dependencies: where it is said which, they are waited for."""
+    missing = report.missing
+    if not missing or len(missing) > _MOST_MISSING or not all(map(depends.read, missing)):
+        return Judgement(JobState.UNINSTALLABLE, report.reason)
+    more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
+    return Judgement(JobState.DEP_WAIT, f"waits for {', '.join(missing[:_MOST_NAMES])}{more}")
 
 
 def tree_of(source: Source) -> str:

@@ -6,15 +6,19 @@ everything happen that can happen now, `pass_time` moves the clock. It must neve
 """
 
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from coordinator.engine import Destination, Engine, Timing
+from coordinator.engine.collector import Collector
+from coordinator.engine.depwait import Supply
 from coordinator.model import File, Job, Update, UpdateState, Urgency
 from coordinator.openpgp import SequoiaVerifier
 from coordinator.pipeline import FAULT_WAITS
 from coordinator.reception import Reception
-from coordinator.recipe import Recipe, Recipes
+from coordinator.recipe import Recipe, Recipes, keyring_in
 from coordinator.service import Coordinator, Parts
 from tests.fakes.archive import MemoryArchive, MemoryTarget, MemoryUploader
 from tests.fakes.signer import HandSigner
@@ -31,7 +35,8 @@ SUITE = "bookworm-security"
 VERSION = "1.0-1+deb12u1"
 RECIPES = Path(__file__).parents[1] / "recipes"
 LEASE = 60
-TIMING = Timing(ring_again=30, confirm=600, lease=LEASE)
+UNUSED = timedelta(days=7)
+TIMING = Timing(ring_again=2, confirm=600, lease=LEASE, look=300)
 #: Rounds after which a farm that still does something is taken for one that never stops.
 _ROUNDS = 50
 
@@ -47,7 +52,8 @@ class Farm:
         self._home = home
         self.clock, self.bell, self.archive, self.target = HandClock(), HandBell(), MemoryArchive(), MemoryTarget()
         self.uploader = MemoryUploader(self.target)
-        self.store, self.blobs, self.wake = WatchedStore(), SmallDisk(home / "blobs"), Poked()
+        self.store, self.blobs, self.wake = WatchedStore(), SmallDisk(home / "blobs", self.clock.now), Poked()
+        self.logs = MemoryLogs(self.clock.now)
         self.recipes = Recipes(RECIPES)
         self.people, self.keyrings = home / "people", home / "keyrings"
         self._write_keys()
@@ -77,6 +83,8 @@ class Farm:
             bell=self.bell,
             clock=self.clock,
             destinations=lambda name: Destination(self.uploader, self.target),
+            supply=Supply(self.archive, _indices, partial(keyring_in, self.keyrings)),
+            collector=Collector(self.store, self.blobs, self.logs, self.clock, UNUSED),
             timing=TIMING,
             aside=self._with_target,
         )
@@ -106,7 +114,7 @@ class Farm:
             Parts(
                 store=self.store,
                 blobs=self.blobs,
-                logs=MemoryLogs(),
+                logs=self.logs,
                 clock=self.clock,
                 engine=self.engine,
                 recipes=self.recipes,
@@ -171,6 +179,11 @@ class Farm:
         made = {"autopkgtest/summary": summary.encode()}
         self.will(JobKind.TEST, arch, Play(exit_code=exit_code, makes=made))
 
+    def misses(self, dependency: str, kind: JobKind = JobKind.BUILD, arch: Arch = Arch.AMD64) -> None:
+        """From now on apt says so, in the step that installs what a job needs."""
+        said = f" builddeps:./hello.dsc : Depends: {dependency} but it is not installable\n".encode()
+        self.will(kind, arch, Play(said, exit_code=100), "depends" if kind == JobKind.BUILD else "prepare")
+
     def mend(self, salt: str = "") -> None:
         """All goes well again; with `salt`, packages come out with other bytes than before."""
         self._scripts.clear()
@@ -182,6 +195,20 @@ class Farm:
         for host in self.hosts:
             if host.up:
                 host.sign_on()
+
+    def wait(self, seconds: float) -> None:
+        """The same, and the engine looks all the while."""
+        while seconds > 0:
+            self.pass_time(min(seconds, LEASE / 4))
+            self.engine.tick()
+            seconds -= LEASE / 4
+
+    def collect(self) -> None:
+        """Let the engine's round over all files come to its end, and another one."""
+        for _ in range(2):
+            self.clock.move(24 * 3600)
+            for _ in range(300):
+                self.engine.tick()
 
     def restart_engine(self) -> None:
         """Another engine process, which knows nothing but what is stored."""
@@ -208,7 +235,7 @@ class Farm:
 
     def check(self) -> None:
         """What must be true of a farm at rest."""
-        check_rest(self.store, self.bell, self.target)
+        check_rest(self.store, self.bell, self.target, self.engine.board())
         assert not [host.name for host in self.hosts if host.bench.alive or host.bench.images]
 
     # What can be seen.
@@ -235,7 +262,7 @@ class Farm:
             # Time may have wiped it while an earlier one was answered.
             if host is not None and message in self.bell.waiting:
                 self.bell.waiting.remove(message)
-                host.answer(message)
+                host.answer()
 
     def _script(self, job: JobKey) -> Script:
         well = {self._last_step(job.kind): ordinary(self.update(job.update), job, self._salt)}

@@ -3,11 +3,13 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import replace
 
+from coordinator.dispatch import Board, matches
 from coordinator.events import Instruction, Ring
 from coordinator.model import Job, JobState, Update, UpdateState
 from coordinator.pipeline import Confirm, Plan, Upload
+from coordinator.ports import Lease
 from coordinator.store import chain
 from coordinator.work import SIGNED_INSIDE
 from tests.fakes.archive import MemoryTarget
@@ -30,8 +32,8 @@ class WatchedStore(MemoryStore):
         #: Happens once, after the engine has looked for lapsed leases and before it acts on them.
         self.meanwhile: Callable[[], object] | None = None
 
-    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
-        found = super().lapsed(now)
+    def leases(self) -> list[Lease]:
+        found = super().leases()
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()
@@ -53,7 +55,7 @@ class WatchedStore(MemoryStore):
             self.leased.append((update.key(new), new.attempt))
 
 
-def check_rest(store: WatchedStore, bell: HandBell, target: MemoryTarget) -> None:
+def check_rest(store: WatchedStore, bell: HandBell, target: MemoryTarget, board: Board) -> None:
     """Every history is whole, nobody is forgotten, and what is published is what people approved.
 
     The engine outlives a mistake in an instruction and only notes it: here it comes to light, as do this file's own.
@@ -61,23 +63,30 @@ def check_rest(store: WatchedStore, bell: HandBell, target: MemoryTarget) -> Non
     assert not [row for row in store.outbox.values() if _MISTAKE.match(row.last_error)]
     for update in store.updates(limit=1000):
         assert chain.first_break(update.id, store.history(update.id), update.revision) is None
-        check_not_forgotten(store, bell, update)
+        check_not_forgotten(store, update)
         if update.state == S.PUBLISHED:
             check_published(update, target)
+    check_rung(store, bell, board)
 
 
-def check_not_forgotten(store: WatchedStore, bell: HandBell, update: Update) -> None:
-    """What goes on by itself has an instruction that waits for it, and every queued attempt was or will be rung."""
+def check_rung(store: WatchedStore, bell: HandBell, board: Board) -> None:
+    """What a worker could begin now was rung for, or will be when the broker is back."""
+    waiting = [row.due for row in store.outbox.values() if not row.done]
+    bells = {(due.update, due.instruction) for due in waiting if isinstance(due.instruction, Ring)}
+    for _worker, piece in matches(board):
+        job = piece.open.job
+        ring = Ring(job.kind, job.arch, job.attempt)
+        delayed = {(update, replace(instruction, delay=0)) for update, instruction in bells}
+        assert bell.times(piece.open.key, job.attempt) or (piece.open.update, ring) in delayed
+
+
+def check_not_forgotten(store: WatchedStore, update: Update) -> None:
+    """What goes on by itself has an instruction that waits for it."""
     waiting = [row.due.instruction for row in store.outbox.values() if row.due.update == update.id and not row.done]
     if update.state == S.RECEIVED:
         assert Plan() in waiting
     if update.state == S.PUBLISHING:
         assert (Confirm() if update.uploaded_at else Upload()) in waiting
-    for job in update.jobs:
-        if job.state == JobState.QUEUED:
-            rung = bell.times(update.key(job), job.attempt)
-            bells = [(due.kind, due.arch, due.attempt) for due in waiting if isinstance(due, Ring)]
-            assert rung or (job.kind, job.arch, job.attempt) in bells
 
 
 def check_published(update: Update, target: MemoryTarget) -> None:

@@ -4,105 +4,151 @@
 A message is only a hint: whether there is anything to do, and what, the coordinator says over HTTP.
 """
 
+import gc
 import logging
-import multiprocessing
+import os
+import platform
 import shutil
 import threading
-from multiprocessing.synchronize import Event
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import requests
-from celery import Celery, Task, signals
+from celery import Celery, signals
 from kombu import Queue
 
+from workers.attempt import Tools
+from workers.cache import Cache
 from workers.config import WorkerConfig
+from workers.ending import BY_SIGNAL, End, Ending
 from workers.errors import WorkerError
-from workers.images import DockerImages, Images
-from workers.sandbox import Sandbox
-from workers.sandbox.docker import DockerSandbox, connect
+from workers.images import DockerImages
+from workers.keeper import Keeper
+from workers.layers import DockerLayers
+from workers.mirror import Mirror
+from workers.proxy import DockerProxy, own_arch
+from workers.sandbox.docker import DockerSandbox, connect, owner
 from workers.transfer import Farm, HttpFarm
 from workers.wire import broker
-from workers.wire.arch import Arch, queue_of
-from workers.wire.order import JobKey, JobKind
 from workers.worker import Worker
 
 _LOG = logging.getLogger(__name__)
 
 #: Seconds between two signs of life of a worker, busy or not.
 SIGN_OF_LIFE = 15.0
+#: Seconds between two looks at whether an attempt has lost its process.
+_LOOK = 2.0
+#: Seconds between two looks at whether the images that are kept have become too large.
+_COLLECT = 300.0
 
 
 def main(config: WorkerConfig) -> None:
-    """Run a worker until it is told to end: TERM stops its containers, reports them and leaves."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """Run a worker until it is told to end: by TERM its containers run on for its next process, by INT they end too."""
     config.home.mkdir(parents=True, exist_ok=True)
     _clear(config.home)
-    swept = DockerSandbox(connect(), config.farm, config.worker).sweep()
+    keeper = Keeper(config.home)
+    client = connect()
+    swept = DockerSandbox(client, config.farm, config.worker).sweep(keeper.labels())
     if swept:
-        _LOG.info("removed %s containers and images that an earlier process left behind", swept)
-    farm = HttpFarm(config.url, config.worker, config.token)
-    # Shared with the processes that Celery forks: they stop what runs when the parent is told to end.
-    ending = multiprocessing.Event()
-    worker = Worker(config, farm, lambda: _engine(config), ending.is_set)
+        _LOG.info("removed %s containers and images that nobody has in hand", swept)
+    ending = Ending()
+    worker, farm = assemble(config, ending)
     app = celery_app(worker)
-    _sign_on_while_it_runs(config, farm, ending)
-    app.worker_main(
-        [
-            "worker",
-            "--pool=prefork",
-            f"--concurrency={config.slots}",
-            f"--hostname={config.worker}@%h",
-            "--without-gossip",
-            "--without-mingle",
-            "--loglevel=INFO",
-        ]
-    )
+    _while_it_runs(ending, SIGN_OF_LIFE, lambda: farm.sign_on(config.offer))
+    _while_it_runs(ending, _LOOK, keeper.adopt_orphans)
+    _while_it_runs(ending, _COLLECT, Cache(client, config.home, config.cache_bytes).collect)
+    keeper.adopt_orphans()
+    # The collector then writes to nothing that is there: pages stay shared with the processes that Celery forks.
+    signals.worker_before_create_process.connect(lambda **_: gc.freeze(), weak=False)
+    try:
+        app.worker_main(
+            [
+                "worker",
+                "--pool=prefork",
+                f"--concurrency={config.slots}",
+                f"--hostname={config.worker}@%h",
+                "--without-gossip",
+                "--without-mingle",
+                "--loglevel=INFO",
+            ]
+        )
+    finally:
+        keeper.end(ending.now())
+
+
+def assemble(config: WorkerConfig, ending: Ending) -> tuple[Worker, Farm]:
+    """The worker that the settings describe, and its way to the coordinator."""
+    farm = HttpFarm(config.url, config.worker, config.token)
+    return Worker(config, farm, _workshop(config, farm), ending.now), farm
+
+
+def _workshop(config: WorkerConfig, farm: Farm) -> Callable[[], Tools]:
+    """Makes the tools of an attempt, once in each process: no connection survives a fork."""
+
+    @cache
+    def tools_of(_process: int) -> Tools:
+        client, mine = connect(), owner(config.farm, config.worker)
+        images = DockerImages(client, config.home, mine)
+        proxy = DockerProxy(client, images, config.home, own_arch(platform.machine(), config.tiers), mine)
+        return Tools(
+            farm=farm,
+            sandbox=DockerSandbox(client, config.farm, config.worker, proxy),
+            images=images,
+            layers=DockerLayers(client, config.home, Mirror()),
+            farm_id=config.farm,
+            worker=config.worker,
+        )
+
+    return lambda: tools_of(os.getpid())
 
 
 def _clear(home: Path) -> None:
-    """Remove the scratch folders that a killed process left in a worker's home."""
-    for pattern in ("attempt-*", "image-*", "mmdebstrap.*"):
+    """Remove the scratch folders that a killed process left in a worker's home, but for attempts: they go on."""
+    for pattern in ("image-*", "layer-*/", "mmdebstrap.*", "attempts/new-*"):
         for folder in home.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def celery_app(worker: Worker) -> Celery:
-    """Celery with the one task, on the queues of the architectures that the worker offers."""
+    """Celery with the one task, on the queue that rings for this worker."""
     config = worker.config
     app = Celery("patchfarm", set_as_current=False)
     app.conf.update(broker.settings(config.broker, config.farm))
-    app.conf.task_queues = [Queue(queue_of(arch), routing_key=queue_of(arch)) for arch in config.tiers]
-    hosts = {queue_of(arch): arch for arch in config.tiers}
+    queue = broker.queue_of(config.worker)
+    app.conf.task_queues = [Queue(queue, routing_key=queue)]
 
-    def work(task: "Task[..., None]", update: int, kind: str, arch: str, attempt: int) -> None:
-        """Answer one ring. The queue it came by says on which architecture `all` is built."""
-        job = JobKey(int(update), JobKind(kind), Arch(arch))
-        came_by = (task.request.delivery_info or {})["routing_key"]
-        worker.work(job, int(attempt), hosts[str(came_by)])
+    def work(job: str, attempt: int) -> None:
+        """Answer one ring; for what it was rung is of no consequence."""
+        _LOG.info("rung for %r/%r", job, attempt)
+        worker.work()
 
-    app.task(bind=True, name=broker.TASK, ignore_result=True)(work)
+    app.task(name=broker.TASK, ignore_result=True)(work)
     return app
 
 
-def _engine(config: WorkerConfig) -> tuple[Sandbox, Images]:
-    client = connect()
-    return DockerSandbox(client, config.farm, config.worker), DockerImages(client, config.home)
+def _while_it_runs(ending: Ending, pause: float, work: Callable[[], object]) -> None:
+    """Do it again and again, from the moment Celery listens to the one it is told to end."""
+    ended = threading.Event()
 
-
-def _sign_on_while_it_runs(config: WorkerConfig, farm: Farm, ending: Event) -> None:
-    """From the moment Celery listens to the one it is told to end."""
-
-    def give_signs() -> None:
-        while not ending.is_set():
-            pause = SIGN_OF_LIFE
+    def again() -> None:
+        while not ended.is_set():
+            wait = pause
             try:
-                farm.sign_on(config.offer)
-            except (requests.RequestException, WorkerError) as error:
-                _LOG.warning("no sign of life was taken: %s", error)
-                pause = SIGN_OF_LIFE / 30
-            ending.wait(pause)
+                work()
+            except (requests.RequestException, WorkerError, OSError) as error:
+                _LOG.warning("%s", error)
+                wait = pause / 30
+            ended.wait(wait)
 
-    thread = threading.Thread(target=give_signs, daemon=True)
+    def end(sig: str, **_: object) -> None:
+        ending.ask(_SIGNALS.get(sig, End.LET_GO))
+        ended.set()
+
+    thread = threading.Thread(target=again, daemon=True)
     # Kept alive by these references: Celery itself keeps only weak ones.
     signals.worker_ready.connect(lambda **_: thread.start(), weak=False)
-    signals.worker_shutting_down.connect(lambda **_: ending.set(), weak=False)
+    signals.worker_shutting_down.connect(end, weak=False)
+
+
+_SIGNALS = {number.name: how for number, how in BY_SIGNAL.items()}

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a worker knows of Debian's family: how a base system is made, and what apt means when it fails.
+"""What a worker knows of Debian's family: how a base system is made, what a source needs, and what apt means.
 
 Addresses come with the order. No index is ever used that does not verify against the archive's keyring.
 """
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, dropwhile, takewhile
 from pathlib import Path
 
 from workers.errors import AttemptEnded, broken
+from workers.unmet import missing
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index
 from workers.wire.report import Outcome
@@ -17,6 +20,11 @@ from workers.wire.report import Outcome
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 LEFT_OUT = "left out: "
+
+#: Where a preparing step finds what a source needs, as a source control file of nothing else; recipes name it.
+DEPENDS = "/usr/lib/patchfarm/depends.dsc"
+#: dpkg's list of the packages that it knows, in every image.
+STATUS = "/var/lib/dpkg/status"
 
 #: What apt is told in every image.
 SETTINGS = (
@@ -27,6 +35,20 @@ SETTINGS = (
 )
 _URL = re.compile(r"(https?|file|copy)://[^\s\[\]]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+/:~=-]*")
+
+#: What a source needs before it can be built, in the words of Debian Policy 7.7; a source's own fields but for these
+#: are no concern of apt's, and stay behind.
+_RELATIONS = (
+    "Build-Depends",
+    "Build-Depends-Arch",
+    "Build-Depends-Indep",
+    "Build-Conflicts",
+    "Build-Conflicts-Arch",
+    "Build-Conflicts-Indep",
+)
+_SOURCE = "Format: 1.0\nSource: depends\nBinary: depends\nArchitecture: any\nVersion: 1\n"
+_FIELD = re.compile(r"([!-,.-9;-~][!-9;-~]*):[ \t]*(.*)")
+_DEPENDENCY = re.compile(r"[A-Za-z0-9.+~:<>=()\[\]|,! \t-]*")
 
 #: What apt prints when the mirror, not the dependencies, is at fault.
 _MIRROR = re.compile(
@@ -73,6 +95,8 @@ def bootstrap_command(environment: Environment, arch: Arch, tarball: Path) -> li
         "--variant=buildd",
         f"--arch={arch}",
         "--format=tar",
+        # Every attempt's apt then asks for no more of the indices than what has changed since.
+        "--skip=cleanup/apt/lists",
         *include,
         *settings,
         # A fixed line for a shell: its two values are in the environment, and no file needs to be executable.
@@ -81,6 +105,60 @@ def bootstrap_command(environment: Environment, arch: Arch, tarball: Path) -> li
         str(tarball),
         "-",
     ]
+
+
+def depends(source: str) -> str:
+    """A source control file that says of a package what it needs, and nothing else, from the package's own.
+
+    What apt would not read as one field of one paragraph (deb822(5)) is refused: raises AttemptEnded.
+    """
+    fields = _fields(source)
+    relations = {name: _relation(name, fields[name.lower()]) for name in _RELATIONS if name.lower() in fields}
+    return _SOURCE + "".join(f"{name}: {value}\n" for name, value in relations.items() if value)
+
+
+def _fields(source: str) -> dict[str, str]:
+    """The first paragraph, without the signature around it, by the fields' names in small letters."""
+    fields: dict[str, str] = {}
+    name = ""
+    for line in _paragraph(source.split("\n")):
+        match = _FIELD.fullmatch(line)
+        if match and match[1].lower() not in fields:
+            name = match[1].lower()
+            fields[name] = match[2]
+        elif name and line[0] in " \t":
+            fields[name] += f" {line}"
+        else:
+            raise broken(f"the source control file has a line that cannot be one: {line!r}")
+    return fields
+
+
+def _paragraph(lines: Iterable[str]) -> Iterable[str]:
+    rest: Iterator[str] = dropwhile(lambda line: not line.strip(), lines)
+    first = next(rest, "")
+    if first.strip() == "-----BEGIN PGP SIGNED MESSAGE-----":
+        # Its own headers end with an empty line.
+        rest = dropwhile(lambda line: not line.strip(), dropwhile(lambda line: bool(line.strip()), rest))
+    else:
+        rest = chain([first], rest)
+    return takewhile(lambda line: line.strip() and not line.startswith("-----"), rest)
+
+
+def _relation(name: str, value: str) -> str:
+    """Packages and versions in one line, as they were written but for the space between them."""
+    if not _DEPENDENCY.fullmatch(value):
+        raise broken(f"the source control file's {name} cannot be read")
+    return ", ".join(" ".join(one.split()) for one in value.split(",") if one.strip())
+
+
+def packages_sha256(status: str) -> str:
+    """What is installed, by name, architecture and version, as one sha256: equal for equal sets, in whatever order."""
+    found = set()
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.split("\n") if re.match(r"[A-Za-z-]+: ", line))
+        if fields.get("Status", "").endswith(" installed"):
+            found.add(" ".join(fields.get(name, "") for name in ("Package", "Architecture", "Version")))
+    return hashlib.sha256("".join(f"{one}\n" for one in sorted(found)).encode()).hexdigest()
 
 
 def left_out(lines: Iterable[str], optional: dict[str, Index], arch: Arch) -> tuple[str, ...]:
@@ -111,7 +189,7 @@ def why_unprepared(tail: str, step: str, exit_code: int) -> AttemptEnded:
         return broken(_apt_words(mirror))
     unmet = _unmet(lines)
     if unmet:
-        return AttemptEnded(Outcome.UNINSTALLABLE, unmet)
+        return AttemptEnded(Outcome.UNINSTALLABLE, unmet, missing(lines))
     return broken(f"{step}: {_last_error(lines) or f'exit code {exit_code}'}")
 
 

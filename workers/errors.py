@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How an attempt can end before its last step, and what the coordinator can answer. No message holds a secret."""
 
+from workers.wire.order import JobKey
 from workers.wire.report import Outcome
 
 
@@ -9,16 +10,33 @@ class WorkerError(Exception):
 
 
 class AttemptEnded(WorkerError):
-    """The attempt is over and is to be reported with this outcome; `reason` is one line for people."""
+    """The attempt is over and is to be reported with this outcome; `reason` is one line for people.
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    `missing` are the dependencies that could not be satisfied, as Report has them.
+    """
+
+    def __init__(self, outcome: Outcome, reason: str, missing: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.reason = one_line(reason)
+        self.missing = missing
 
 
 class Fenced(WorkerError):
     """The attempt is no longer this worker's: throw everything away and report nothing."""
+
+
+class LetGo(WorkerError):
+    """The worker ends and its container does not: save what there is, say nothing, and leave the rest to an adopter."""
+
+
+class StrangeOrder(WorkerError):
+    """An order that this worker does not understand, of an attempt that it has now."""
+
+    def __init__(self, job: JobKey, attempt: int, reason: str) -> None:
+        super().__init__(reason)
+        self.job = job
+        self.attempt = attempt
 
 
 class Refused(WorkerError):

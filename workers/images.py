@@ -5,13 +5,12 @@ An image never comes from a registry, and is used only after its architecture wa
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from docker.errors import APIError, ImageNotFound
 
 from workers import deb
 from workers.bootstrap import SCRIPTS, bootstrap
+from workers.lock import hold
 from workers.sandbox import SandboxError
 from workers.sandbox.docker import engine_errors
 from workers.transfer import digest_of
@@ -33,7 +33,11 @@ from workers.wire.order import Environment
 FRESH = timedelta(days=7)
 FRESH_WITHOUT_AN_INDEX = timedelta(hours=1)
 
-_LEFT_OUT_LABEL = "patchfarm.left-out"
+#: Where the engine keeps base images, and layers on top of them.
+BASES = "patchfarm/base"
+LAYERS = "patchfarm/layer"
+LEFT_OUT_LABEL = "patchfarm.left-out"
+PACKAGES_LABEL = "patchfarm.packages"
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,19 @@ class Images(Protocol):
 
 
 class DockerImages:
-    """See Images. `home` holds locks and the tarballs while they are made."""
+    """See Images. `home` holds locks and the tarballs while they are made; `owner` labels what is to be swept."""
 
-    def __init__(self, client: docker.DockerClient, home: Path) -> None:
+    def __init__(self, client: docker.DockerClient, home: Path, owner: Mapping[str, str]) -> None:
         self._client = client
         self._home = home
+        self._owner = owner
 
     def ensure(
         self, environment: Environment, arch: Arch, say: Callable[[bytes], None], check: Callable[[], None]
     ) -> Base:
         """See Images."""
         tag = tag_of(environment, arch)
-        with self._lock(tag, check):
+        with hold(self._home / f"{tag.rpartition(':')[2]}.lock", check):
             return self._fresh(tag) or self._make(tag, environment, arch, say, check)
 
     @engine_errors()
@@ -89,10 +94,13 @@ class DockerImages:
             image = self._client.images.get(tag)
         except ImageNotFound:
             return None
-        base = Base(str(image.id), tuple(json.loads(unquote(image.labels.get(_LEFT_OUT_LABEL, "[]")))))
+        base = Base(str(image.id), tuple(json.loads(unquote(image.labels.get(LEFT_OUT_LABEL, "[]")))))
         made = datetime.fromisoformat(re.sub(r"\.\d+", "", image.attrs["Created"]))
         limit = FRESH_WITHOUT_AN_INDEX if base.left_out else FRESH
-        return base if datetime.now(UTC) - made < limit else None
+        if datetime.now(UTC) - made >= limit:
+            return None
+        touch(self._client, base.image, tag)
+        return base
 
     def _make(
         self,
@@ -121,18 +129,16 @@ class DockerImages:
     @engine_errors()
     def _name(self, image: str, tag: str) -> None:
         """Give it the tag; the image that had it goes, unless a container still stands on it."""
-        with contextlib.suppress(ImageNotFound):
-            old = self._client.images.get(tag)
-            self._client.api.tag(image, *_repository_and_tag(tag))
+        old = self._client.api.images(filters={"reference": tag})
+        touch(self._client, image, tag)
+        for one in old:
             with contextlib.suppress(APIError):
-                self._client.api.remove_image(str(old.id))
-            return
-        self._client.api.tag(image, *_repository_and_tag(tag))
+                self._client.api.remove_image(one["Id"])
 
     @engine_errors()
     def _import(self, tarball: Path, left_out: tuple[str, ...]) -> str:
         # Quoted so that no word of a mirror's can be read as more of the instruction.
-        label = f"LABEL {_LEFT_OUT_LABEL}={quote(json.dumps(left_out), safe='')}"
+        label = f"LABEL {LEFT_OUT_LABEL}={quote(json.dumps(left_out), safe='')}"
         answer = self._client.api.import_image(src=str(tarball), changes=[label])
         last = json.loads(str(answer).strip().splitlines()[-1])
         if "status" not in last:
@@ -142,32 +148,19 @@ class DockerImages:
     @engine_errors()
     def _refuse_wrong(self, image: str, arch: Arch) -> None:
         command = ["dpkg", "--print-architecture"]
-        said = self._client.containers.run(image, command, remove=True, network_mode="none", user="1000:1000")
+        # Labelled as a step's container would be, so that what a killed worker leaves of it is swept.
+        labels = {**self._owner, "patchfarm.attempt": "base image"}
+        said = self._client.containers.run(
+            image, command, remove=True, network_mode="none", user="1000:1000", labels=labels
+        )
         if bytes(said).decode(errors="replace").strip() != arch:
             raise SandboxError(f"the image made for {arch} says that it is {said!r}")
 
-    @contextlib.contextmanager
-    def _lock(self, tag: str, check: Callable[[], None]) -> Iterator[None]:
-        """Two slots that need the same image make it once."""
-        path = self._home / f"{tag.rpartition(':')[2]}.lock"
-        with path.open("w") as file:
-            while not _locked(file.fileno()):
-                check()
-                time.sleep(0.5)
-            yield
 
-
-def _repository_and_tag(tag: str) -> tuple[str, str]:
+def touch(client: docker.DockerClient, image: str, tag: str) -> None:
+    """Give an image a tag, which it may have already: the engine remembers when, for all workers that share it."""
     repository, _, name = tag.rpartition(":")
-    return repository, name
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    client.api.tag(image, repository, name)
 
 
 def tag_of(environment: Environment, arch: Arch) -> str:
@@ -175,6 +168,6 @@ def tag_of(environment: Environment, arch: Arch) -> str:
     digest = hashlib.sha256(json.dumps([asdict(environment), arch], sort_keys=True).encode())
     for path in (*sorted(SCRIPTS.glob("*.sh")), deb.KEYRING):
         digest.update((digest_of(path) if path.exists() else "none").encode())
-    digest.update(json.dumps(deb.SETTINGS).encode())
+    digest.update(json.dumps(deb.bootstrap_command(environment, arch, Path("root.tar"))).encode())
     suite = re.sub(r"[^a-z0-9.-]", "-", environment.suite.lower())
-    return f"patchfarm/base:{suite}-{arch}-{digest.hexdigest()[:12]}"
+    return f"{BASES}:{suite}-{arch}-{digest.hexdigest()[:12]}"

@@ -7,23 +7,28 @@ A coordinator that does not answer stops nothing: the fencing number protects th
 import logging
 import threading
 from collections.abc import Callable
+from typing import Final
 
 import requests
 
-from workers.errors import AttemptEnded, Fenced, Refused, broken
+from workers.ending import End
+from workers.errors import AttemptEnded, Fenced, LetGo, Refused, broken
 from workers.wire.codec import WireError
 from workers.wire.report import Heartbeat, Outcome
 
 _LOG = logging.getLogger(__name__)
 
+#: Seconds between heartbeats at most: a cancelled container is to stop within ten.
+_LONGEST: Final = 5.0
+
 
 class Lease:
-    """Renewed every third of its length while used as a context manager; `shutting_down` is the worker's own end."""
+    """Renewed every third of its length while used as a context manager; `ending` is the worker's own end."""
 
-    def __init__(self, seconds: int, renew: Callable[[], Heartbeat], shutting_down: Callable[[], bool]) -> None:
+    def __init__(self, seconds: int, renew: Callable[[], Heartbeat], ending: Callable[[], End]) -> None:
         self._seconds = seconds
         self._renew = renew
-        self._shutting_down = shutting_down
+        self._ending = ending
         self._stop: Fenced | AttemptEnded | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -37,13 +42,16 @@ class Lease:
         self._thread.join()
 
     def stopping(self) -> bool:
-        """Whether `check` would raise."""
-        if self._stop is None and self._shutting_down():
+        """Whether what runs is to be killed; raises LetGo where it is to be left alone."""
+        how = self._ending()
+        if self._stop is None and how is End.LET_GO:
+            raise LetGo("the worker ends")
+        if self._stop is None and how is End.STOP:
             self._stop = broken("the worker was shut down")
         return self._stop is not None
 
     def check(self) -> None:
-        """Raise what ends the attempt from outside: Fenced, or AttemptEnded where it was cancelled."""
+        """Raise what ends the attempt from outside: Fenced, LetGo, or AttemptEnded where it was cancelled."""
         if self.stopping() and self._stop is not None:
             raise self._stop
 
@@ -69,7 +77,3 @@ class Lease:
             self._seconds = answer.lease_seconds
             if answer.cancel and self._stop is None:
                 self._stop = AttemptEnded(Outcome.CANCELLED, "cancelled")
-
-
-#: Seconds between heartbeats at most: a cancelled container is to stop within ten.
-_LONGEST = 5.0

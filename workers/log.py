@@ -11,27 +11,49 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from workers.errors import broken
+from workers.transfer import chunks
+
 _PIECE: Final = 256 * 1024
-#: Seconds between two looks at whether there is something new to send.
-_PAUSE: Final = 1.0
+#: Seconds that lines are gathered before they are sent, so that a chatty build does not make a request of each.
+_GATHER: Final = 0.2
 
 
 class AttemptLog:
-    """The bytes themselves, up to `limit`; `full` once a byte had to be dropped. Safe to write from any thread."""
+    """The bytes themselves, up to `limit`; `full` once a byte had to be dropped. Safe to write from any thread.
 
-    def __init__(self, path: Path, limit: int) -> None:
+    What the file has already is kept: an attempt may be continued by another process. `notes` is how many bytes of it
+    are the farm's own lines, for which there is always room.
+    """
+
+    def __init__(self, path: Path, limit: int, notes: int = 0) -> None:
         self.path = path
         self.full = False
-        self._limit = limit
+        self.notes = notes
+        self._most = limit
         self._size = 0
         self._digest = hashlib.sha256()
         self._lock = threading.Lock()
-        path.write_bytes(b"")
+        self._grown = threading.Condition(self._lock)
+        path.touch()
+        for piece in chunks(path):
+            self._digest.update(piece)
+            self._size += len(piece)
 
     @property
     def size(self) -> int:
         """Bytes kept so far."""
         return self._size
+
+    def wait_beyond(self, size: int, enough: threading.Event) -> None:
+        """Until there are more bytes than that, or it is enough and `nudge` was called."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._size > size or enough.is_set())
+
+    def nudge(self) -> None:
+        """Have who waits look again."""
+        with self._grown:
+            self._grown.notify_all()
 
     @property
     def sha256(self) -> str:
@@ -41,20 +63,41 @@ class AttemptLog:
     def write(self, data: bytes) -> None:
         """Add bytes, or as many of them as the limit allows."""
         with self._lock:
-            kept = data[: self._limit - self._size]
+            kept = data[: max(0, self._most + self.notes - self._size)]
             self.full = self.full or len(kept) < len(data)
             if kept:
                 with self.path.open("ab") as file:
                     file.write(kept)
                 self._digest.update(kept)
                 self._size += len(kept)
+                self._grown.notify_all()
 
     def note(self, text: str) -> None:
         """One line of the farm's own; it is what explains a full log, so it has room of its own."""
+        line = f"== {text}\n".encode()
         with self._lock:
-            line = f"== {text}\n".encode()
-            self._limit += len(line)
+            self.notes += len(line)
         self.write(line)
+
+    def continuing(self, since: int) -> Callable[[bytes], None]:
+        """Where what a container prints from its very beginning goes, when the log has some of it already.
+
+        What is there, from `since` on, is compared and not written twice. Raises AttemptEnded where the two differ:
+        something was lost while nobody watched.
+        """
+        known = self._size - since
+        seen = 0
+
+        def take(data: bytes) -> None:
+            nonlocal seen
+            old, new = data[: max(0, known - seen)], data[max(0, known - seen) :]
+            if old and old != self.read(since + seen, len(old)):
+                raise broken("the log of the running container is not the one that was kept of it")
+            seen += len(old)
+            if new:
+                self.write(new)
+
+        return take
 
     def read(self, offset: int, count: int) -> bytes:
         """At most `count` bytes from `offset`."""
@@ -79,6 +122,7 @@ class Shipper:
         self._failed = failed
         self._sent = 0
         self._closing = threading.Event()
+        self._abandoned = False
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._end = self._thread.submit(self._carry)
         self._end.add_done_callback(self._tell)
@@ -89,12 +133,13 @@ class Shipper:
             self._failed(f"the log did not arrive: {error}")
 
     def _carry(self) -> None:
-        while not self._closing.wait(_PAUSE):
+        while not self._closing.wait(_GATHER):
             self._ship()
+            self._log.wait_beyond(self._sent, self._closing)
         self._ship()
 
     def _ship(self) -> None:
-        while piece := self._log.read(self._sent, _PIECE):
+        while not self._abandoned and (piece := self._log.read(self._sent, _PIECE)):
             there = self._send(self._sent, piece)
             if there <= self._sent:
                 raise OSError(f"the coordinator keeps the log at {there} bytes")
@@ -102,6 +147,16 @@ class Shipper:
 
     def close(self) -> None:
         """Send the rest; raises what went wrong on the way."""
-        self._closing.set()
+        self._end_waiting()
         with self._thread:
             self._end.result()
+
+    def abandon(self) -> None:
+        """Send no more than what is under way: another process sends the rest."""
+        self._abandoned = True
+        self._end_waiting()
+        self._thread.shutdown()
+
+    def _end_waiting(self) -> None:
+        self._closing.set()
+        self._log.nudge()

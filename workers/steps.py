@@ -3,7 +3,7 @@
 
 from workers.sandbox import RUN_STEP, Spec
 from workers.wire.arch import PERSONALITY, Tier
-from workers.wire.order import Order, Step
+from workers.wire.order import JobKey, Order, Step
 
 
 def command_of(step: Step, personality: str | None) -> tuple[str, ...]:
@@ -16,6 +16,11 @@ def command_of(step: Step, personality: str | None) -> tuple[str, ...]:
     return (*prefix, "/bin/sh", RUN_STEP, *counted)
 
 
+def label_of(job: JobKey, attempt: int) -> str:
+    """What the containers and images of an attempt are found by."""
+    return f"{job}/{attempt}"
+
+
 def spec_of(order: Order, number: int, image: str, farm: str, tier: Tier) -> Spec:
     """The container of an order's step. A personality is for real 32-bit processors; qemu's uname tells it already."""
     step = order.steps[number]
@@ -23,10 +28,12 @@ def spec_of(order: Order, number: int, image: str, farm: str, tier: Tier) -> Spe
     personality = None if tier is Tier.EMULATED else PERSONALITY.get(order.host)
     return Spec(
         name=f"patchfarm-{farm}-{job.update}-{job.kind}-{job.arch}-{order.attempt}-{number}-{step.name}",
-        attempt=f"{job}/{order.attempt}",
+        attempt=label_of(job, order.attempt),
         image=image,
         command=command_of(step, personality),
         user=step.user,
         network=step.network,
+        environment=order.environment,
         limits=order.limits,
+        runtime=order.runtime,
     )

@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a worker says to the coordinator and asks of it, over HTTP.
 
-Every call that may be repeated is repeated while the coordinator does not answer; claiming is not, because the
-answer to a claim that was lost cannot be had again. No answer is believed beyond its type and digest.
+Every call that may be repeated is repeated while the coordinator does not answer. A claim carries a name of its own, so
+that whoever did not hear the answer gets the same attempt again. No answer is believed beyond its type and digest.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import requests
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from workers.errors import Fenced, Refused
-from workers.wire.arch import Tier
-from workers.wire.codec import decode, encode
+from workers.errors import Fenced, Refused, StrangeOrder
+from workers.wire.codec import WireError, decode, encode
 from workers.wire.order import Input, JobKey, Order
 from workers.wire.report import Heartbeat, Offer, Report
 
 _CHUNK = 1 << 20
+#: How long a claim is repeated, in seconds: half of the usual lease, so that what is left of it is of use.
+_CLAIM = 30.0
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Farm(Protocol):
@@ -29,8 +33,8 @@ class Farm(Protocol):
     def sign_on(self, offer: Offer) -> None:
         """Say who is here; also the idle sign of life."""
 
-    def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
-        """Take an attempt; raises Fenced where it is no longer to be had."""
+    def claim(self) -> Order:
+        """Ask for something to do; raises Fenced where there is nothing, StrangeOrder where it cannot be read."""
 
     def renew(self, job: JobKey, attempt: int) -> Heartbeat:
         """Keep the lease; raises Fenced."""
@@ -63,15 +67,17 @@ class HttpFarm:
         self._worker = worker
         self._token = token
         self._patience = patience
+        self._session: requests.Session | None = None
+        self._process = 0
 
     def sign_on(self, offer: Offer) -> None:
         """See Farm. Not repeated: the next sign of life comes by itself."""
         self._send("PUT", f"/workers/{self._worker}", encode(offer).encode())
 
-    def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
-        """See Farm."""
-        body = json.dumps({"worker": self._worker, "tier": tier}).encode()
-        return decode(Order, self._send("POST", f"/jobs/{job}/{attempt}/claim", body))
+    def claim(self) -> Order:
+        """See Farm. Not repeated for longer than a lease may take: then the attempt is somebody else's."""
+        path = f"/workers/{self._worker}/claim?claim={secrets.token_hex(16)}"
+        return _order(self._retrying(min(self._patience, _CLAIM))(self._send, "POST", path, b""))
 
     def renew(self, job: JobKey, attempt: int) -> Heartbeat:
         """See Farm. Not repeated: the next heartbeat comes by itself."""
@@ -80,7 +86,7 @@ class HttpFarm:
     def log(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
         """See Farm."""
         path = f"/jobs/{job}/{attempt}/log?offset={offset}"
-        answer = self._retrying()(self._send, "POST", path, data, "application/octet-stream")
+        answer = self._retrying(self._patience)(self._send, "POST", path, data, "application/octet-stream")
         size = json.loads(answer)["size"]
         if type(size) is not int:
             raise Refused("the coordinator did not say the log's size")
@@ -89,42 +95,61 @@ class HttpFarm:
     def report(self, report: Report) -> None:
         """See Farm."""
         path = f"/jobs/{report.job}/{report.attempt}/report"
-        self._retrying()(self._send, "POST", path, encode(report).encode())
+        self._retrying(self._patience)(self._send, "POST", path, encode(report).encode())
 
     def fetch(self, wanted: Input, into: Path) -> None:
         """See Farm."""
-        self._retrying()(self._fetch, wanted, into)
+        self._retrying(self._patience)(self._fetch, wanted, into)
 
     def store(self, sha256: str, size: int, path: Path) -> None:
         """See Farm."""
-        self._retrying()(self._store, sha256, size, path)
+        self._retrying(self._patience)(self._store, sha256, size, path)
 
-    def _retrying(self) -> Retrying:
+    def _retrying(self, patience: float) -> Retrying:
         return Retrying(
             retry=retry_if_exception(_passing),
             wait=wait_random_exponential(multiplier=0.5, max=30),
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(patience),
             reraise=True,
         )
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token()}"}
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """As `auth` of each request, so that no .netrc puts another name in its place."""
+        request.headers["Authorization"] = f"Bearer {self._token()}"
+        return request
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        data: bytes | BinaryIO | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        timeout: float = 60,
+        stream: bool = False,
+    ) -> requests.Response:
+        """One request over a connection that is kept. One of a parent process cannot be shared with it."""
+        if self._session is None or self._process != os.getpid():
+            self._session, self._process = requests.Session(), os.getpid()
+        return self._session.request(
+            method,
+            f"{self._url}/api/v1{path}",
+            data=data,
+            headers=headers,
+            auth=self._authorize,
+            timeout=timeout,
+            stream=stream,
+            allow_redirects=False,
+        )
 
     def _send(self, method: str, path: str, body: bytes, media: str = "application/json") -> bytes:
-        headers = {**self._headers(), "Content-Type": media}
-        url = f"{self._url}/api/v1{path}"
-        with requests.request(method, url, data=body, headers=headers, timeout=60, allow_redirects=False) as answer:
+        with self._ask(method, path, body, {"Content-Type": media}) as answer:
             _raise_for(answer)
             return answer.content
 
     def _fetch(self, wanted: Input, into: Path) -> None:
-        url = f"{self._url}/api/v1/blobs/{wanted.sha256}"
         digest = hashlib.sha256()
         size = 0
-        with (
-            requests.get(url, headers=self._headers(), timeout=60, stream=True, allow_redirects=False) as answer,
-            into.open("wb") as file,
-        ):
+        with self._ask("GET", f"/blobs/{wanted.sha256}", stream=True) as answer, into.open("wb") as file:
             _raise_for(answer)
             for chunk in answer.iter_content(_CHUNK):
                 size += len(chunk)
@@ -136,18 +161,26 @@ class HttpFarm:
             raise requests.ConnectionError(f"{wanted.name} arrived with other bytes than the order names")
 
     def _store(self, sha256: str, size: int, path: Path) -> None:
-        url = f"{self._url}/api/v1/blobs/{sha256}"
-        with requests.head(url, headers=self._headers(), timeout=60, allow_redirects=False) as known:
+        address = f"/blobs/{sha256}"
+        with self._ask("HEAD", address) as known:
             if known.status_code == requests.codes.ok:
                 return
-        headers = {**self._headers(), "Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        with (
-            path.open("rb") as file,
-            requests.put(
-                url, data=file if size else b"", headers=headers, timeout=300, allow_redirects=False
-            ) as answer,
-        ):
+        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+        with path.open("rb") as file, self._ask("PUT", address, file if size else b"", headers, timeout=300) as answer:
             _raise_for(answer)
+
+
+def _order(answer: bytes) -> Order:
+    """The order; where it cannot be read, at least which attempt it was for."""
+    try:
+        return decode(Order, answer)
+    except WireError as error:
+        try:
+            told = json.loads(answer)
+            job, attempt = decode(JobKey, json.dumps(told["job"])), int(told["attempt"])
+        except (ValueError, TypeError, KeyError):
+            raise error from None
+        raise StrangeOrder(job, attempt, str(error)) from error
 
 
 def _raise_for(answer: requests.Response) -> None:

@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ring of the doorbell, from the claim to the report.
+"""One ring of the doorbell, from the claim to the report; or the rest of that, where another process began it.
 
 An attempt that was claimed is reported whatever happened, unless its lease was lost: then nothing is said at all.
 """
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers import held
 from workers.attempt import Attempt, Tools
 from workers.config import WorkerConfig
-from workers.errors import Fenced, Refused, WorkerError, one_line
-from workers.images import Images
+from workers.ending import End
+from workers.errors import Fenced, LetGo, Refused, StrangeOrder, WorkerError, one_line
+from workers.held import Held
 from workers.lease import Lease
 from workers.log import AttemptLog, Shipper
-from workers.sandbox import Sandbox, SandboxError
+from workers.sandbox import SandboxError
+from workers.steps import label_of
 from workers.transfer import Farm
-from workers.wire.arch import Arch, Tier
+from workers.wire.arch import Tier
 from workers.wire.codec import WireError
 from workers.wire.order import JobKey, Order
 from workers.wire.report import Outcome, Report
@@ -29,33 +31,122 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker's parts. `engine` is asked for each attempt anew: a connection to it does not survive a fork."""
+    """A worker's parts. `tools` are asked for anew: a connection to the engine does not survive a fork."""
 
     config: WorkerConfig
     farm: Farm
-    engine: Callable[[], tuple[Sandbox, Images]]
-    shutting_down: Callable[[], bool]
+    tools: Callable[[], Tools]
+    ending: Callable[[], End]
 
-    def work(self, job: JobKey, attempt: int, host: Arch) -> None:
-        """Claim an attempt and see it through; nothing happens where there is nothing to claim.
+    def work(self) -> None:
+        """Claim an attempt and see it through, and the next, until there is nothing to claim or the worker ends."""
+        while self.ending() is End.NOT_YET:
+            try:
+                order = self.farm.claim()
+            except Fenced:
+                return
+            except StrangeOrder as error:
+                reason = f"the worker does not understand the order: {error}"
+                self._report(self._empty(error.job, error.attempt, Tier.EMULATED, reason))
+                continue
+            self._begin(order)
 
-        A bell is not believed: one that rings at another architecture's queue would make the job fail here.
-        """
-        if job.arch not in (host, Arch.ALL):
-            _LOG.warning("%s/%s: rung for at the queue of %s, and not claimed", job, attempt, host)
+    def _begin(self, order: Order) -> None:
+        tier = self.config.tiers.get(order.host)
+        if tier is None:
+            reason = f"this worker does not offer {order.host}"
+            self._report(self._empty(order.job, order.attempt, Tier.EMULATED, reason))
             return
-        tier = self.config.tiers[host]
+        with held.take(self.config.home, order, tier) as attempt:
+            self._see_through(attempt)
+
+    def adopt(self, folder: Path) -> None:
+        """Go on with an attempt of which the folder is all that a process that is gone left."""
         try:
-            order = self.farm.claim(job, attempt, tier)
+            with held.adopt(folder) as orphan:
+                if orphan is not None and self._still_holds(orphan.progress.order):
+                    orphan.save(adopted=orphan.progress.adopted + 1)
+                    self._see_through(orphan)
+                elif orphan is not None:
+                    self._clear(orphan)
+        except (WireError, ValueError) as error:
+            job, attempt = held.key_of(folder)
+            self._report(self._empty(job, attempt, Tier.NATIVE, f"what was in hand cannot be read: {error}"))
+            held.let_go_of(folder)
+
+    def _still_holds(self, order: Order) -> bool:
+        """Whether the attempt is this worker's yet; a coordinator that does not answer has not said no."""
+        try:
+            self.farm.renew(order.job, order.attempt)
         except Fenced:
-            _LOG.info("%s/%s: nothing to claim", job, attempt)
+            _LOG.info("%s/%s: belongs to somebody else by now", order.job, order.attempt)
+            return False
+        except (OSError, Refused, WireError) as error:
+            _LOG.warning("%s/%s: the lease was not renewed: %s", order.job, order.attempt, error)
+        return True
+
+    def _see_through(self, attempt: Held) -> None:
+        """Do it and report it, unless the lease was lost or the worker ends; then leave nothing of it behind."""
+        order = attempt.progress.order
+        log = AttemptLog(attempt.log, order.limits.log_bytes, attempt.progress.notes)
+        lease = Lease(order.lease_seconds, lambda: self.farm.renew(order.job, order.attempt), self.ending)
+        try:
+            with lease:
+                self._carry_out(attempt, lease, log)
+        except LetGo:
+            _LOG.info("%s/%s: left for the worker's next process", order.job, order.attempt)
             return
-        except WireError as error:
-            reason = f"the worker does not understand the order: {error}"
-            self._report(self._empty(job, attempt, tier, reason))
+        self._clear(attempt)
+
+    def _carry_out(self, attempt: Held, lease: Lease, log: AttemptLog) -> None:
+        """The lease is kept until the report has arrived."""
+        order = attempt.progress.order
+        shipper = Shipper(
+            log, lambda offset, data: self.farm.log(order.job, order.attempt, offset, data), lease.give_up
+        )
+        try:
+            report = self._try(attempt, lease, log)
+        except LetGo:
+            shipper.abandon()
+            raise
+        except Fenced:
+            _LOG.info("%s/%s: lost, and thrown away", order.job, order.attempt)
+            shipper.abandon()
             return
-        with tempfile.TemporaryDirectory(dir=self.config.home, prefix="attempt-") as folder:
-            self._carry_out(order, tier, Path(folder))
+        try:
+            shipper.close()
+        except Fenced:
+            return
+        except (OSError, ValueError, Refused) as error:
+            # The log is evidence: without it the attempt says nothing that can be relied on.
+            report = _spoilt(report, f"the log did not arrive: {error}")
+        self._report(report)
+
+    def _try(self, mine: Held, lease: Lease, log: AttemptLog) -> Report:
+        order, tier = mine.progress.order, mine.progress.tier
+        try:
+            tools = self.tools()
+        except SandboxError as error:
+            log.note(one_line(str(error)))
+            return self._empty(order.job, order.attempt, tier, str(error), log.sha256)
+        attempt = Attempt(mine, tools, lease, log)
+        try:
+            return attempt.run()
+        except (Fenced, LetGo):
+            raise
+        except Exception as error:  # noqa: BLE001  # the process's edge: whatever it meets, an attempt is reported
+            _LOG.exception("%s/%s", order.job, order.attempt)
+            return attempt.report(Outcome.BROKEN, _reason(error))
+
+    def _clear(self, attempt: Held) -> None:
+        """Remove what there is of it; where the engine does not do it now, the folder stays, and it is tried again."""
+        order = attempt.progress.order
+        try:
+            self.tools().sandbox.clear(label_of(order.job, order.attempt))
+        except SandboxError as error:
+            _LOG.warning("%s/%s: not cleared away yet: %s", order.job, order.attempt, error)
+        else:
+            held.let_go_of(attempt.folder)
 
     def _report(self, report: Report) -> None:
         try:
@@ -64,42 +155,6 @@ class Worker:
             _LOG.info("%s/%s: its report came too late", report.job, report.attempt)
         else:
             _LOG.info("%s/%s: %s %s", report.job, report.attempt, report.outcome, report.reason)
-
-    def _carry_out(self, order: Order, tier: Tier, scratch: Path) -> None:
-        """Do it and report it, unless the lease was lost. The lease is kept until the report has arrived."""
-        log = AttemptLog(scratch / "log", order.limits.log_bytes)
-        lease = Lease(order.lease_seconds, lambda: self.farm.renew(order.job, order.attempt), self.shutting_down)
-        with lease:
-            shipper = Shipper(
-                log, lambda offset, data: self.farm.log(order.job, order.attempt, offset, data), lease.give_up
-            )
-            report = self._try(order, tier, scratch, lease, log)
-            try:
-                shipper.close()
-            except Fenced:
-                return
-            except (OSError, ValueError, Refused) as error:
-                # The log is evidence: without it the attempt says nothing that can be relied on.
-                report = report and _spoilt(report, f"the log did not arrive: {error}")
-            if report is not None:
-                self._report(report)
-
-    def _try(self, order: Order, tier: Tier, scratch: Path, lease: Lease, log: AttemptLog) -> Report | None:
-        try:
-            sandbox, images = self.engine()
-        except SandboxError as error:
-            log.note(one_line(str(error)))
-            return self._empty(order.job, order.attempt, tier, str(error), log.sha256)
-        tools = Tools(self.farm, sandbox, images, self.config.farm, self.config.worker, tier, scratch)
-        attempt = Attempt(order, tools, lease, log)
-        try:
-            return attempt.run()
-        except Fenced:
-            _LOG.info("%s/%s: lost, and thrown away", order.job, order.attempt)
-            return None
-        except Exception as error:  # noqa: BLE001  # the process's edge: whatever it meets, an attempt is reported
-            _LOG.exception("%s/%s", order.job, order.attempt)
-            return attempt.report(Outcome.BROKEN, _reason(error))
 
     def _empty(self, job: JobKey, attempt: int, tier: Tier, reason: str, log_sha256: str = "") -> Report:
         """The report of an attempt that did not begin."""

@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -17,6 +17,7 @@ from debian.debian_support import Version
 
 from coordinator.archive.release import Release, paragraphs, read_release
 from coordinator.archive.transport import NotThere, Transport
+from coordinator.depends import Package, read_provides
 from coordinator.dsc import is_file_name
 from coordinator.errors import ArchiveUnreachable, BadSignature
 from coordinator.model import File
@@ -90,6 +91,22 @@ class HttpArchive:
                 for paragraph in paragraphs(kept.path, lambda text: _built_from(text, source), source)
             )
         return sorted(found, key=lambda entry: (entry.name, Version(entry.version)))
+
+    def packages(self, index: Index, keyring: Path, arch: Arch, names: frozenset[str]) -> list[Package]:
+        """Every package of an architecture that has or provides one of the names, from an index that verified.
+
+        Raises ArchiveUnreachable, BadSignature.
+        """
+        release = self._release(index, keyring)
+        return [
+            Package(paragraph["Package"], _version(paragraph), read_provides(paragraph.get("Provides", "")))
+            for component in index.components
+            for paragraph in paragraphs(
+                self._index(index, release, f"{component}/binary-{arch}/Packages", strict=True).path,
+                lambda text: not names.isdisjoint(_offered(text)),
+                *names,
+            )
+        ]
 
     def fetch(self, index: Index, path: str, file: File, into: BinaryIO) -> None:
         """Download a file of the archive into a seekable stream and check it; raises ArchiveUnreachable."""
@@ -218,6 +235,12 @@ def _has(text: str, field: str, value: str) -> bool:
 def _built_from(text: str, source: str) -> bool:
     named = re.search(r"^Source: *([^ \n]+)", text, re.MULTILINE)
     return named[1] == source if named else _has(text, "Package", source)
+
+
+def _offered(text: str) -> Iterator[str]:
+    """The names that a package can be asked for by."""
+    for field in re.finditer(r"^(?:Package|Provides):(.*)$", text, re.MULTILINE):
+        yield from (name.split("(")[0].strip() for name in field[1].split(","))
 
 
 def _source(paragraph: Deb822) -> SourceEntry:

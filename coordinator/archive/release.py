@@ -55,18 +55,18 @@ def read_release(signed: bytes, where: str) -> Release:
     return Release(names, _date(until, where) if until else None, fields.get("Acquire-By-Hash") == "yes", files)
 
 
-def paragraphs(path: Path, wanted: Callable[[str], bool], hint: str) -> Iterator[Deb822]:
+def paragraphs(path: Path, wanted: Callable[[str], bool], *hints: str) -> Iterator[Deb822]:
     """The paragraphs of a packed index that `wanted` takes, by their text, in constant memory.
 
-    Only paragraphs with the word `hint` in them are asked about: an index has tens of thousands.
+    Only paragraphs with one of the words `hints` in them are asked about: an index has tens of thousands.
     Raises ArchiveUnreachable where it cannot be unpacked or is too large.
     """
-    needle = hint.encode()
+    needles = [hint.encode() for hint in hints]
     for region in _regions(path):
-        if needle not in region:
+        if not any(needle in region for needle in needles):
             continue
         for block in region.split(b"\n\n"):
-            text = block.decode("utf-8", "replace") if needle in block else ""
+            text = block.decode("utf-8", "replace") if any(needle in block for needle in needles) else ""
             if text and wanted(text):
                 yield Deb822(text)
 

@@ -51,7 +51,7 @@ app = typer.Typer(
     name="patchfarm",
     help="Builds, tests, signs and publishes security updates on every architecture.",
     epilog=(
-        "Exit codes: 0 done; 2 wrong usage; 10-13, 15, 16 the request; 20 the package; 1, 14, 17, 30-37 the farm; "
+        "Exit codes: 0 done; 2 wrong usage; 10-13, 15, 16 the request; 20 the package; 1, 14, 17, 30-38 the farm; "
         "130 stopped."
     ),
     no_args_is_help=True,

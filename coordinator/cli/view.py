@@ -19,7 +19,6 @@ from coordinator.model import (
     UpdateState,
     Verdict,
     Waiting,
-    Worker,
 )
 from workers.wire.order import JobKind
 
@@ -187,16 +186,6 @@ def entries(history: Sequence[HistoryEntry]) -> Table | None:
             cell(entry.sequence), cell(moment(entry.at)), cell(entry.state), cell(entry.event), cell(entry.detail)
         )
     return table if table.row_count else None
-
-
-def workers(known: Sequence[Worker], now: datetime) -> Table:
-    """Who works for the farm."""
-    table = headed("worker", "architectures", "slots", "last seen")
-    for worker in known:
-        tiers = ", ".join(f"{arch} ({tier})" for arch, tier in worker.tiers.items())
-        seen = f"{duration(now - worker.last_seen_at)} ago"
-        table.add_row(cell(worker.name), cell(tiers), cell(worker.slots), cell(seen))
-    return table
 
 
 def suites(known: Sequence[Suite]) -> Table:

@@ -90,7 +90,8 @@ def offered(home: Home) -> frozenset[Arch]:
     """The architectures that the worker of a farm that is up was started for."""
     settings = preparation.prepare(home)
     known = client.connect(settings.url, preparation.token(home, "me.token")).workers()
-    return frozenset(arch for worker in known if worker.name == machine.worker_name() for arch in worker.tiers)
+    workers = (duty.worker for duty in known)
+    return frozenset(arch for worker in workers if worker.name == machine.worker_name() for arch in worker.tiers)
 
 
 def forget(settings: Settings, suite: str, source: str) -> bool:
@@ -151,15 +152,20 @@ def _wait_until_ready(home: Home, settings: Settings, since: datetime | None) ->
     failures: dict[str, set[datetime | None]] = {}
 
     def ready() -> bool:
-        rows = control.services()
+        rows = _own(control.services())
         for row in rows:
             _look_for_failure(row, failures)
         return all(row.state == ServiceState.RUNNING for row in rows) and _worker_is_there(farm, since)
 
     if not _until(ready, START_SECONDS):
-        late = next((row for row in control.services() if row.state != ServiceState.RUNNING), None)
+        late = next((row for row in _own(control.services()) if row.state != ServiceState.RUNNING), None)
         guilty = late or next(row for row in control.services() if row.name == "worker")
         raise _broken(guilty, f"was not ready within {START_SECONDS} s")
+
+
+def _own(rows: Sequence[ServiceRow]) -> list[ServiceRow]:
+    """What has to run here; a tunnel may wait for another machine."""
+    return [row for row in rows if not row.name.startswith(services.TUNNEL)]
 
 
 def _look_for_failure(row: ServiceRow, failures: dict[str, set[datetime | None]]) -> None:
@@ -172,7 +178,7 @@ def _look_for_failure(row: ServiceRow, failures: dict[str, set[datetime | None]]
 
 def _worker_is_there(farm: client.Client, since: datetime | None) -> bool:
     try:
-        known = farm.workers()
+        known = [duty.worker for duty in farm.workers()]
     except FarmDown:
         return False
     return any(worker.last_seen_at >= (since or worker.last_seen_at) for worker in known)

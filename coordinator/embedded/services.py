@@ -47,6 +47,10 @@ class Site:
     target: tuple[Program, ...]
 
 
+#: What the names of processes begin with that hold tunnels: one waits for its host, and nothing waits for it.
+TUNNEL = "tunnel-"
+
+
 def redis_socket(sockets: Path) -> Path:
     """Where the embedded broker listens."""
     return sockets / "redis.sock"
@@ -72,10 +76,13 @@ def programs(site: Site) -> tuple[Program, ...]:
 
 
 def _redis(site: Site) -> Program:
+    # Workers elsewhere come by a tunnel to this socket, and none has to make redis write files or follow another.
+    user = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-@admin")
     listen = ("--port", "0", "--unixsocket", str(redis_socket(site.sockets)), "--unixsocketperm", "700")
     # The folder for the file was made beforehand; an evicted key would be a lost queue.
     keep = ("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--dir", str(site.home.redis))
-    return Program("redis", (str(site.redis_server), *listen, *keep), 10)
+    # It need not wake ten times a second to see whether a key has expired: none ever does.
+    return Program("redis", (str(site.redis_server), *listen, *keep, "--hz", "1", *user), 10)
 
 
 def _coordinator(site: Site) -> tuple[Program, ...]:
@@ -128,11 +135,14 @@ def configuration(programs: Sequence[Program], home: Home, sockets: Path, folder
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
     ]
     for program in programs:
-        parts += _section(program, home)
+        parts += section(program, home)
+    # A file for each tunnel, which come and go while the farm is up; from `run/`, whose path may have a space in it.
+    parts += ["[include]", f"files=../{home.hosts.name}/*.conf"]
     return "\n".join(parts) + "\n"
 
 
-def _section(program: Program, home: Home) -> list[str]:
+def section(program: Program, home: Home) -> list[str]:
+    """A process in supervisord's words."""
     # Should supervisord itself be killed, its children are told to end: nothing is left to hold ports and sockets.
     argv = ("setpriv", "--pdeathsig", "TERM", "--", *program.argv)
     return [

@@ -70,10 +70,22 @@ class Supervisor:
         """Ask it to stop everything and then itself; returns at once."""
         self._call("shutdown")
 
-    def _call(self, method: str) -> Any:
+    def take_up(self, name: str) -> None:
+        """Look after a program that its files have since it began, or look after it anew as they have it now."""
+        self.let_go(name)
+        self._call("reloadConfig")
+        self._call("addProcessGroup", name)
+
+    def let_go(self, name: str) -> None:
+        """Stop a program and look after it no more; nothing happens for one that it does not have."""
+        if any(row.name == name for row in self.services()):
+            self._call("stopProcessGroup", name)
+            self._call("removeProcessGroup", name)
+
+    def _call(self, method: str, *arguments: str) -> Any:
         with closing(SupervisorTransport(serverurl=f"unix://{self._socket}")) as transport:
             proxy = rpc.ServerProxy("http://localhost", transport=transport)
-            return getattr(proxy.supervisor, method)()
+            return getattr(proxy.supervisor, method)(*arguments)
 
 
 def _row(told: Mapping[str, Any]) -> ServiceRow:

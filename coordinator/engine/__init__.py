@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Moves updates: load → step → save with history and outbox in one transaction → carry out what the outbox says.
 
-Everything that happens to an update goes through `handle`. `tick` is the engine process's work: it carries out due
-instructions, takes back attempts whose lease ran out, and rings again for those that nobody claimed. Every instruction
-may be carried out twice, so none may do harm the second time.
+Everything that happens to an update goes through `handle`. `tick` is the engine process's work: it takes back attempts
+whose lease ran out, carries out due instructions, and rings for what a worker could begin. Every instruction may be
+carried out twice, so none may do harm the second time.
 """
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,13 +16,23 @@ from typing import assert_never
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
+from coordinator.dispatch import Board, cleared
+from coordinator.engine.awake import Awake
+from coordinator.engine.bells import Bells
+from coordinator.engine.boards import Boards
+from coordinator.engine.collector import Collector
+from coordinator.engine.depwait import Supply
+from coordinator.engine.leases import Leases
 from coordinator.engine.story import describe
 from coordinator.errors import BadSource, Blame, BrokerDown, Fenced, IllegalMove, PatchfarmError, StaleUpdate
-from coordinator.model import Update, UpdateState
+from coordinator.model import JobState, Update, UpdateState
 from coordinator.pipeline import (
+    LONGEST_DELAY,
     Confirm,
+    DependenciesMet,
     Event,
     JobLost,
+    Look,
     Plan,
     Planned,
     Published,
@@ -32,31 +42,43 @@ from coordinator.pipeline import (
     Uploaded,
     step,
 )
-from coordinator.ports import Bell, Blobs, Clock, Due, Store, Target, Uploader
+from coordinator.ports import Bell, Blobs, Clock, Due, Lease, Store, Target, Uploader
 from coordinator.recipe import Recipe, parse
 from coordinator.stages import plan, publish
-from coordinator.work import host_of
-from workers.wire.order import JobKey
 
 _LOG = logging.getLogger(__name__)
 
 #: How long an instruction that failed waits before it is tried again, by the number of tries: 1, 2, 4 … 60 seconds.
 _LONGEST_WAIT = 60
-#: How long a bell that is rung again and again is left alone at most, in seconds; the waits double up to this.
-_LONGEST_SILENCE = 600
+#: However much there is to carry out, what is ready meanwhile is rung for so soon.
+_RING_WITHIN = timedelta(seconds=0.2)
 #: An upload that failed this often is given up until a person retries it.
 _UPLOAD_TRIES = 5
 #: A worker that gave no sign of life for longer than eight of its own intervals is not planned with.
 _ALIVE = timedelta(seconds=120)
+#: When to look again for what may come at any time.
+_SOON = timedelta(seconds=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """How patient the engine is, in seconds; `lease` is how long a worker may be silent."""
+    """How patient the engine is, in seconds.
+
+    `lease` is how long a worker may be silent, `look` how often an archive is looked at for what a job misses.
+    """
 
     ring_again: int
     confirm: int
     lease: int
+    look: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Later:
+    """An instruction could not be carried out yet: when to try again, and why, for people."""
+
+    after: timedelta
+    why: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +95,7 @@ def at_once(work: Callable[[], None]) -> None:
 
 
 class Engine:
-    """The only one that changes updates. `aside` does what takes as long as a target likes."""
+    """The only one that changes updates. `aside` does what takes as long as a target or an archive likes."""
 
     def __init__(
         self,
@@ -82,22 +104,28 @@ class Engine:
         bell: Bell,
         clock: Clock,
         destinations: Callable[[str], Destination],
+        supply: Supply,
+        collector: Collector,
         timing: Timing,
         aside: Callable[[Callable[[], None]], object] = at_once,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._bell = bell
+        self._boards = Boards(store, blobs, clock)
+        self._bells = Bells(bell, self._boards, timing.ring_again)
         self._clock = clock
         self._destinations = destinations
+        self._supply = supply
+        self._collector = collector
         self._timing = timing
         self._aside = aside
         #: The outbox rows that are being carried out aside.
         self._under_way: set[int] = set()
-        self._started_at = clock.now()
-        #: The bells of `ring_again` that were rung, when next to ring them, and the seconds to wait after that; what is
-        #: forgotten with the process is rung once more.
-        self._rung: dict[tuple[int, Ring], tuple[datetime, int]] = {}
+        lease = timedelta(seconds=timing.lease)
+        # With a tick a second, a quarter of a lease is no delay of the engine's own.
+        self._awake = Awake(clock.now(), lease / 4)
+        self._leases = Leases(lease)
+        self._longest = timedelta(seconds=max(LONGEST_DELAY, _LONGEST_WAIT, timing.look))
 
     @retry(
         retry=retry_if_exception_type(StaleUpdate),
@@ -120,15 +148,24 @@ class Engine:
         return parse(self._blobs.path(update.recipe_sha256).read_text(), update.recipe)
 
     def tick(self) -> None:
-        """Whatever is due now."""
+        """Whatever is due now. Bells come late, so that what was planned just now is rung for."""
+        self._awake.look(self._clock.now())
         self.take_back_lapsed()
-        self.ring_again()
-        for due in self._store.due(self._clock.now()):
-            if not isinstance(due.instruction, Upload | Confirm):
+        bells: list[Due] = []
+        rung_at = self._clock.now()
+        for due in self._store.due(self._clock.now(), self._longest):
+            if self._clock.now() - rung_at > _RING_WITHIN:
+                self.ring(bells)
+                bells, rung_at = [], self._clock.now()
+            if isinstance(due.instruction, Ring):
+                bells.append(due)
+            elif not isinstance(due.instruction, Upload | Confirm | Look):
                 self.carry_out(due)
             elif due.number not in self._under_way:
                 self._under_way.add(due.number)
                 self._aside(partial(self._carry_out_aside, due))
+        self.ring(bells)
+        self._collector.step()
 
     def _carry_out_aside(self, due: Due) -> None:
         try:
@@ -137,39 +174,26 @@ class Engine:
             self._under_way.discard(due.number)
 
     def take_back_lapsed(self) -> None:
-        """Attempts whose lease ran out count as lost by the farm.
-
-        A process that has just started takes none back: while the coordinator was down no worker could renew its
-        lease, and those that are at work do so now.
-        """
-        now = self._clock.now()
-        if now < self._started_at + timedelta(seconds=self._timing.lease):
-            return
-        for job, attempt in self._store.lapsed(now):
+        """Attempts whose lease ran out count as lost by the farm."""
+        for lease in self._leases.lapsed(self._store.leases(), self._awake.time):
             # One that was renewed, reported or withdrawn in the meantime needs nothing.
             with suppress(Fenced, IllegalMove):
-                self.handle(job.update, partial(_lapsed, job, attempt, now))
+                self.handle(lease.job.update, partial(_lapsed, lease, self._clock.now()))
 
-    def ring_again(self) -> None:
-        """Bells that nobody answered may have been lost with the broker. While it is down there is no use in it.
+    def board(self) -> Board:
+        """What dispatch looks at, as it is now."""
+        return self._boards.now()
 
-        The waits in between grow: where no worker comes for days, the messages in the broker must not.
-        """
-        now, patience = self._clock.now(), self._timing.ring_again
-        waiting = self._store.unanswered(now - timedelta(seconds=patience))
-        self._rung = {key: self._rung[key] for key in waiting if key in self._rung}
-        for update, bell in waiting:
-            due, wait = self._rung.get((update, bell), (now, 2 * patience))
-            if due > now:
-                continue
-            try:
-                self._ring(self._store.load(update), bell)
-            except BrokerDown:
-                return
-            except PatchfarmError as error:
-                _LOG.warning("action=ring-failed update=%s instruction=%s: %s", update, bell, error.message)
-            wait = min(wait, _LONGEST_SILENCE)
-            self._rung[update, bell] = now + timedelta(seconds=wait), 2 * wait
+    def ring(self, asked: Sequence[Due]) -> None:
+        """Ring for everything that a worker could begin now; `asked` are the instructions to that are due."""
+        try:
+            self._bells.ring()
+        except BrokerDown as error:
+            for due in asked:
+                self._put_off(due, error.message)
+            return
+        for due in asked:
+            self._store.done(due)
 
     def carry_out(self, due: Due) -> None:
         """One instruction of the outbox; one that fails by the farm's doing is put off."""
@@ -186,7 +210,7 @@ class Engine:
         if again is None:
             self._store.done(due)
         else:
-            self._store.postpone(due, self._clock.now() + again, "not yet")
+            self._store.postpone(due, self._clock.now() + again.after, again.why)
 
     def _after_mistake(self, due: Due, why: str) -> None:
         """An upload is given up after its last try, whatever it ended with; all else is tried again."""
@@ -202,14 +226,16 @@ class Engine:
         wait = min(2 ** min(due.tries, _LONGEST_WAIT), _LONGEST_WAIT)
         self._store.postpone(due, self._clock.now() + timedelta(seconds=wait), why)
 
-    def _follow(self, update: Update, due: Due) -> timedelta | None:
-        """Carry it out; None when it is done, or after which time to look again."""
+    def _follow(self, update: Update, due: Due) -> Later | None:
+        """Carry it out; None when it is done."""
         match due.instruction:
             case Plan():
                 return self._plan(update)
-            case Ring() as bell:
-                self._ring(update, bell)
+            case Ring():
+                self._bells.ring()
                 return None
+            case Look() as look:
+                return self._look_for_missing(update, look)
             case Upload():
                 return self._upload(update, due)
             case Confirm():
@@ -217,14 +243,20 @@ class Engine:
             case _ as unreachable:
                 assert_never(unreachable)
 
-    def _plan(self, update: Update) -> timedelta | None:
+    def _plan(self, update: Update) -> Later | None:
         if update.state != UpdateState.RECEIVED:
             return None
-        since = self._clock.now() - _ALIVE
-        workers = [worker for worker in self._store.workers() if worker.last_seen_at >= since]
+        if not self._awake.settled:
+            return Later(_SOON, "the clock jumped, and the workers have not all signed on again")
+        now = self._clock.now()
+        # A sign of life of the future was written by a clock that was wrong.
+        workers = [worker for worker in self._store.workers() if abs(now - worker.last_seen_at) <= _ALIVE]
         if not workers:
-            return timedelta(seconds=1)
-        offered = {arch for worker in workers for arch in worker.tiers}
+            return Later(_SOON, "no worker has signed on")
+        trusted = [worker for worker in workers if cleared(worker, update.source.origin)]
+        if not trusted:
+            return Later(_SOON, "no worker may see a source that is not public yet")
+        offered = {arch for worker in trusted for arch in worker.tiers}
         try:
             chosen = plan.plan(update.source, self.recipe_of(update), offered)
         except BadSource as refusal:
@@ -235,12 +267,20 @@ class Engine:
         self.handle(update.id, partial(_happened, planned))
         return None
 
-    def _ring(self, update: Update, bell: Ring) -> None:
-        job = update.job(bell.kind, bell.arch)
-        if job is not None and job.attempt == bell.attempt:
-            self._bell.ring(host_of(self.recipe_of(update), bell.arch), update.key(job), bell.attempt)
+    def _look_for_missing(self, update: Update, look: Look) -> Later | None:
+        job = update.job(look.kind, look.arch)
+        if job is None or (job.state, job.attempt) != (JobState.DEP_WAIT, look.attempt):
+            return None
+        missing = self._supply.still_missing(job, self.recipe_of(update))
+        if missing:
+            return Later(timedelta(seconds=self._timing.look), f"the archive does not have {missing[0]}")
+        met = DependenciesMet(self._clock.now(), look.kind, look.arch, look.attempt)
+        # A person may have been quicker.
+        with suppress(Fenced, IllegalMove):
+            self.handle(update.id, partial(_happened, met))
+        return None
 
-    def _upload(self, update: Update, due: Due) -> timedelta | None:
+    def _upload(self, update: Update, due: Due) -> Later | None:
         if update.state != UpdateState.PUBLISHING or update.uploaded_at is not None:
             return None
         try:
@@ -258,7 +298,7 @@ class Engine:
         self.handle(update.id, partial(_happened, uploaded))
         return None
 
-    def _confirm(self, update: Update) -> timedelta | None:
+    def _confirm(self, update: Update) -> Later | None:
         if update.state != UpdateState.PUBLISHING or update.uploaded_at is None:
             return None
         now = self._clock.now()
@@ -273,7 +313,7 @@ class Engine:
         if event is None and overdue:
             event = Refused(now, late, Blame.FARM)
         if event is None:
-            return timedelta(seconds=1)
+            return Later(_SOON, "the target does not show it yet")
         self.handle(update.id, partial(_happened, event))
         return None
 
@@ -296,9 +336,11 @@ def _happened(event: Event, _update: Update) -> Event:
     return event
 
 
-def _lapsed(key: JobKey, attempt: int, now: datetime, before: Update) -> Event:
+def _lapsed(lease: Lease, now: datetime, before: Update) -> Event:
     """The attempt is lost, if its lease has still not been renewed. Raises Fenced."""
+    key = lease.job
     held = before.job(key.kind, key.arch)
-    if held is None or held.lease_expires_at is None or held.lease_expires_at >= now:
-        raise Fenced(f"{key} attempt {attempt} has a lease")
-    return JobLost(now, key.kind, key.arch, attempt, "the worker gave no sign of life until its lease ended")
+    if held is None or held.lease_expires_at != lease.until:
+        raise Fenced(f"{key} attempt {lease.attempt} has a lease")
+    silent = f"the worker {held.worker} gave no sign of life until its lease ended"
+    return JobLost(now, key.kind, key.arch, lease.attempt, silent)

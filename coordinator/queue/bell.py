@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rings for workers through Celery. A message says only which attempt may be claimed; losing it loses nothing."""
+"""Rings for workers through Celery. A message says only that there is something to claim; losing it loses nothing."""
 
 from celery import Celery
-from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from coordinator.errors import BrokerDown
-from workers.wire.arch import Arch, queue_of
-from workers.wire.broker import TASK, settings
+from workers.wire.broker import TASK, queue_of, settings
 from workers.wire.order import JobKey
+
+#: How long an answer of the broker may take, in seconds.
+_PATIENCE = 5.0
 
 
 class CeleryBell:
-    """Implements the port Bell."""
+    """Implements the port Bell. Each worker has a queue of its own, so that a ring wakes the one that it is for."""
 
-    def __init__(self, broker: str, farm: str) -> None:
+    def __init__(self, broker: str, farm: str, patience: float = _PATIENCE) -> None:
         self._app = Celery("patchfarm", set_as_current=False)
-        self._app.conf.update(settings(broker, farm))
-        queues = [queue_of(arch) for arch in Arch if arch != Arch.ALL]
-        self._app.conf.task_queues = [Queue(name, routing_key=name) for name in queues]
+        self._app.conf.update(settings(broker, farm), task_create_missing_queues=True)
+        # The engine has more to do than to wait for a broker, and rings again by itself.
+        once = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+        timeouts = {"socket_timeout": patience, "socket_connect_timeout": min(patience, 2)}
+        self._app.conf.broker_transport_options |= {**timeouts, **once}
 
-    def ring(self, host: Arch, job: JobKey, attempt: int) -> None:
-        """Raises BrokerDown where the broker does not answer; the outbox rings again later."""
+    def ring(self, worker: str, job: JobKey, attempt: int) -> None:
+        """Raises BrokerDown where the broker does not answer; the engine rings again later."""
         try:
             self._app.send_task(
                 TASK,
-                args=[job.update, str(job.kind), str(job.arch), attempt],
-                queue=queue_of(host),
+                args=[str(job), attempt],
+                queue=queue_of(worker),
                 priority=0,
                 ignore_result=True,
                 retry=False,

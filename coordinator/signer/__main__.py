@@ -22,8 +22,9 @@ from coordinator.signer.service import Signer
 
 _LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks, and the most where the farm does not answer.
-_PAUSE = 1.0
+#: Seconds between two looks, and the most where the farm does not answer. Each look is a request: most of what an
+#: idle farm does.
+_PAUSE = 2.0
 _LONGEST_PAUSE = 15.0
 
 

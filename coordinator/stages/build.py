@@ -13,7 +13,7 @@ from coordinator.dsc import BuildControl, UploadControl, read_buildinfo, read_ch
 from coordinator.errors import BadSource
 from coordinator.model import File, Job, JobState, Source, Update
 from coordinator.recipe import Recipe
-from coordinator.work import Judgement, Site, make_order
+from coordinator.work import Judgement, Site, make_order, unmet
 from workers.wire.order import Order
 from workers.wire.report import Artifact, Outcome, Report
 
@@ -41,7 +41,7 @@ def judge(report: Report, source: Source, texts: Mapping[str, bytes]) -> Judgeme
         case Outcome.FINISHED:
             return _finished(report, source, texts)
         case Outcome.UNINSTALLABLE:
-            return Judgement(JobState.UNINSTALLABLE, report.reason)
+            return unmet(report)
         case (
             Outcome.OUT_OF_TIME
             | Outcome.OUT_OF_MEMORY

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from coordinator.model import File, Job, JobState, TestResult, Update, Verdict
 from coordinator.recipe import Recipe
-from coordinator.work import Judgement, Site, make_order
+from coordinator.work import Judgement, Site, make_order, unmet
 from workers.wire.arch import Arch
 from workers.wire.order import JobKind, Order
 from workers.wire.report import Outcome, Report
@@ -49,7 +49,7 @@ def judge(report: Report, summary: str | None) -> Judgement:
         case Outcome.FINISHED:
             return _finished(report, parse_summary(summary or ""))
         case Outcome.UNINSTALLABLE:
-            return Judgement(JobState.UNINSTALLABLE, report.reason)
+            return unmet(report)
         case (
             Outcome.OUT_OF_TIME
             | Outcome.OUT_OF_MEMORY

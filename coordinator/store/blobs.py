@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files by sha256 in a folder. A name appears only when its bytes are whole, checked and on the disk; then for ever."""
+"""Files by sha256 in a folder. A name appears only when its bytes are whole, checked and on the disk.
 
+A file's modification time says when somebody last was about to refer to it; whoever forgets what nobody did for long
+looks at that and removes it under one lock, so that nothing is promised to be here and gone a moment later.
+"""
+
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +22,8 @@ from coordinator.model import sha256_of
 from coordinator.store.disk import room_in
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+#: A file, or as _write names one that is not whole.
+_OURS = re.compile(r"[0-9a-f]{64}|\..*\.part")
 _CHUNK = 2**20
 _AGAIN = "Send it again; if that does not help, the file itself is damaged."
 
@@ -24,23 +34,24 @@ class FolderBlobs:
     Any number of threads and processes may use the same folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._root = root
+        self._now = now
 
     def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
         """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room.
 
-        What is here already is not read again.
+        What is here already is not read again, and kept as if it had just come.
         """
         if not _NAME.fullmatch(sha256) or size < 0:
             raise BadRequest("a blob has 64 lower-case hexadecimal digits for a name, and a size")
         place = self._place(sha256)
-        if place.is_file():
+        if self._touch(place):
             _check_size(sha256, size, place.stat().st_size)
             return
         with room_in(self._root):
             place.parent.mkdir(parents=True, exist_ok=True)
-            _write(place, sha256, size, stream)
+            _write(place, sha256, size, stream, self._now().timestamp())
             _sync(place.parent)
             _sync(self._root)
 
@@ -60,17 +71,65 @@ class FolderBlobs:
             raise UnknownName(f"there is no file with the sha256 {sha256[:64]}")
         return self._place(sha256)
 
+    def keep(self, sha256: str) -> Path:
+        """The same, for who is about to refer to it: from now it counts as new. Raises UnknownName."""
+        place = self.path(sha256)
+        if not self._touch(place):
+            raise UnknownName(f"there is no file with the sha256 {sha256}")
+        return place
+
+    def forget(self, beginning: str, before: datetime) -> int:
+        """Remove what begins with these two digits and nobody kept since; answers how many. Cut uploads go too."""
+        gone = 0
+        for place in list(self._shelf(beginning)):
+            # One that was whole meanwhile has another name now.
+            with _locked(place.parent), suppress(FileNotFoundError):
+                if place.stat().st_mtime < before.timestamp():
+                    place.unlink()
+                    gone += 1
+        return gone
+
+    def _shelf(self, beginning: str) -> Iterator[Path]:
+        folder = self._root / beginning
+        if re.fullmatch(r"[0-9a-f]{2}", beginning) and folder.is_dir():
+            yield from (place for place in folder.iterdir() if _OURS.fullmatch(place.name))
+
+    def _touch(self, place: Path) -> bool:
+        """Make it new; answers whether it is here."""
+        if not place.is_file():
+            return False
+        with _locked(place.parent):
+            try:
+                # Never older than it was, whatever the clock says.
+                now = max(self._now().timestamp(), place.stat().st_mtime)
+                os.utime(place, (now, now))
+            except FileNotFoundError:
+                return False
+        return True
+
     def _place(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256
 
 
-def _write(place: Path, sha256: str, size: int, stream: BinaryIO) -> None:
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else keeps or forgets anything in the folder. Works between processes; a lock ends with its process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(place: Path, sha256: str, size: int, stream: BinaryIO, at: float) -> None:
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _copy(sha256, size, stream, file)
             file.flush()
+            os.utime(file.fileno(), (at, at))
             os.fsync(file.fileno())
         part.replace(place)
     finally:

@@ -64,8 +64,11 @@ def one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:name)"), {"name": _ADDITION_LOCK})
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the schema to what this version needs; of several processes that start at once, one does it."""
+def migrate(engine: Engine, to: str = "head") -> None:
+    """Bring the schema to what this version needs; of several processes that start at once, one does it.
+
+    `to` is another version than the newest where a test needs a database that is older.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
@@ -78,7 +81,7 @@ def migrate(engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:name)"), {"name": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 def _is_current(connection: Connection, scripts: ScriptDirectory) -> bool:

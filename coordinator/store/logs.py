@@ -3,6 +3,8 @@
 
 import fcntl
 import os
+from collections.abc import Collection
+from datetime import datetime
 from io import FileIO
 from pathlib import Path
 
@@ -51,6 +53,15 @@ class FolderLogs:
                 return log.read(count)
         except FileNotFoundError:
             return b""
+
+    def forget(self, update: int, attempts: Collection[tuple[JobKey, int]], before: datetime) -> int:
+        """Remove an update's logs that nobody wrote to since, but for those of these attempts; answers how many."""
+        kept, gone = {self._place(*attempt) for attempt in attempts}, 0
+        for place in (self._root / str(update)).glob("*.log"):
+            if place not in kept and place.stat().st_mtime < before.timestamp():
+                place.unlink(missing_ok=True)
+                gone += 1
+        return gone
 
     def _place(self, job: JobKey, attempt: int) -> Path:
         return self._root / str(job.update) / f"{job.kind}-{job.arch}-{attempt}.log"

@@ -16,9 +16,11 @@ Chosen = sa.Select[tuple[int]]
 
 
 def read(connection: sa.Connection, chosen: Chosen) -> list[Update]:
-    """The newest first. Four queries, however many updates there are."""
+    """The newest first. Four queries at most, however many updates there are."""
     query = sa.select(updates).where(updates.c.id.in_(chosen)).order_by(updates.c.id.desc())
     found = connection.execute(query).mappings().all()
+    if not found:
+        return []
     own_files, own_jobs, own_approvals = (_by_update(connection, part, chosen) for part in (files, jobs, approvals))
     return [rows.to_update(row, own_files[row["id"]], own_jobs[row["id"]], own_approvals[row["id"]]) for row in found]
 

@@ -3,14 +3,18 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, get_args
 
 from sqlalchemy import RowMapping as Row
 
+from coordinator.duty import Held
 from coordinator.errors import PatchfarmError
 from coordinator.events import Instruction
-from coordinator.model import Approval, File, HistoryEntry, Job, Source, Update, Worker
+from coordinator.model import Approval, Clearance, File, HistoryEntry, Job, OpenJob, Past, Source, Update, Worker
 from workers.wire import codec
+from workers.wire.order import JobKey
+from workers.wire.report import Offer
 
 Values = dict[str, object]
 
@@ -26,7 +30,8 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 _UPDATE = tuple(name for name in _names(Update) if name not in _ELSEWHERE)
 _SOURCE = tuple(name for name in _names(Source) if name != "files")
 _JOB, _FILE, _APPROVAL = _names(Job), _names(File), _names(Approval)
-_HISTORY, _WORKER = _names(HistoryEntry), _names(Worker)
+_HISTORY = _names(HistoryEntry)
+_OFFER = tuple(name for name in _names(Offer) if name not in ("worker", "version"))
 
 
 def of_update(update: Update) -> Values:
@@ -75,9 +80,41 @@ def to_history(row: Row) -> HistoryEntry:
     return HistoryEntry(**_only(row, _HISTORY))
 
 
+def of_offer(offer: Offer, at: datetime) -> Values:
+    """The row in `workers`."""
+    said: Values = {name: getattr(offer, name) for name in _OFFER}
+    return {"name": offer.worker, "last_seen_at": at} | said
+
+
 def to_worker(row: Row) -> Worker:
-    """One worker."""
-    return Worker(**_only(row, _WORKER))
+    """One worker, from its row and the one of its admission, which may be empty."""
+    known = {name: row[name] for name in ("name", "last_seen_at", *_OFFER)}
+    if row["trust_domain"] is None:
+        return Worker(**known, trust_domain=row["name"], clearance=Clearance.EMBARGOED, draining=False)
+    return Worker(**known, **_only(row, ("trust_domain", "clearance", "draining")))
+
+
+def to_held(row: Row) -> Held:
+    """One attempt that a worker has, from a job's row."""
+    key = JobKey(row["update_id"], row["kind"], row["arch"])
+    return Held(row["worker"], key, row["attempt"], row["started_at"])
+
+
+def to_open_job(row: Row) -> OpenJob:
+    """A job and its update, from a row that has neither report nor tests."""
+    job = Job(**_only(row, (name for name in _JOB if name not in ("report", "tests"))))
+    update = _only(row, ("urgency", "recipe", "recipe_sha256"))
+    return OpenJob(update=row["update_id"], source=row["source_name"], origin=row["source_origin"], job=job, **update)
+
+
+def to_past(row: Row) -> Past:
+    """How a job that was reported went."""
+    seconds = (row["ended_at"] - row["started_at"]).total_seconds()
+    used = row["report"].usage
+    what = _only(row, ("kind", "arch", "tier"))
+    return Past(
+        row["source_name"], **what, seconds=seconds, cpu_seconds=used.cpu_seconds, memory_bytes=used.memory_bytes
+    )
 
 
 def of_instruction(instruction: Instruction) -> Values:

@@ -7,17 +7,30 @@ Every method is one transaction. It decides nothing: what an update becomes is t
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from coordinator.duty import Held
 from coordinator.errors import Fenced, StaleUpdate, UnknownName
-from coordinator.events import Instruction, Ring, due_at
-from coordinator.model import ENDED, HistoryEntry, JobState, Role, Update, UpdateState, Waiting, Worker
-from coordinator.ports import Due, accept
-from coordinator.store import chain, database, parts, rows, tables
+from coordinator.events import Instruction, due_at
+from coordinator.model import (
+    ENDED,
+    Clearance,
+    HistoryEntry,
+    JobState,
+    OpenJob,
+    Past,
+    Role,
+    Update,
+    UpdateState,
+    Waiting,
+    Worker,
+)
+from coordinator.ports import A_DAY, Due, Lease, accept
+from coordinator.store import chain, database, parts, roster, rows, tables, work
 from workers.wire.order import JobKey
+from workers.wire.report import Offer
 
 #: What an id column holds; a number from an address may be larger, and is then nobody's.
 _LARGEST = 2**31 - 1
@@ -125,32 +138,33 @@ class SqlStore:
             raise Fenced(f"{job} attempt {attempt} is not held by {worker}")
         return cancel
 
-    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
-        """Leased attempts whose lease ended before `now`."""
+    def leases(self) -> list[Lease]:
+        """Every lease there is."""
         job = tables.jobs.c
         query = (
-            sa.select(job.update_id, job.kind, job.arch, job.attempt)
-            .where(job.state == JobState.LEASED, job.lease_expires_at < now)
+            sa.select(job.update_id, job.kind, job.arch, job.attempt, job.lease_expires_at)
+            .where(job.state == JobState.LEASED)
             .order_by(job.lease_expires_at)
         )
         with self._reading() as connection:
-            return [(JobKey(row.update_id, row.kind, row.arch), row.attempt) for row in connection.execute(query)]
+            found = connection.execute(query).all()
+        return [Lease(JobKey(row.update_id, row.kind, row.arch), row.attempt, row.lease_expires_at) for row in found]
 
-    def unanswered(self, before: datetime) -> list[tuple[int, Ring]]:
-        """Queued attempts that nobody claimed since `before`: their bell may have been lost."""
-        job = tables.jobs.c
-        query = (
-            sa.select(job.update_id, job.kind, job.arch, job.attempt)
-            .where(job.state == JobState.QUEUED, job.queued_at < before)
-            .order_by(job.queued_at)
-        )
+    def open_jobs(self) -> list[OpenJob]:
+        """Every job that waits, may begin or is being done, without what an earlier attempt reported."""
         with self._reading() as connection:
-            return [(row.update_id, Ring(row.kind, row.arch, row.attempt)) for row in connection.execute(query)]
+            return work.open_jobs(connection)
 
-    def due(self, now: datetime) -> list[Due]:
-        """Outbox rows whose time has come, oldest first."""
+    def past(self, last: int) -> list[Past]:
+        """How the jobs of the last so many updates went that succeeded."""
+        with self._reading() as connection:
+            return work.past(connection, last)
+
+    def due(self, now: datetime, longest: timedelta = A_DAY) -> list[Due]:
+        """Outbox rows whose time has come, oldest first; one that is further ahead than `longest` is due as well."""
         box = tables.outbox
-        query = sa.select(box).where(box.c.done.is_(False), box.c.due_at <= now).order_by(box.c.number)
+        come = sa.or_(box.c.due_at <= now, box.c.due_at > now + longest)
+        query = sa.select(box).where(box.c.done.is_(False), come).order_by(box.c.number)
         with self._reading() as connection:
             found = connection.execute(query).mappings().all()
         return [Due(row["number"], row["update_id"], rows.to_instruction(row), row["tries"]) for row in found]
@@ -181,29 +195,45 @@ class SqlStore:
         with self._reading() as connection:
             return [Waiting(row.name, row.tries, row.due_at, row.last_error) for row in connection.execute(query)]
 
-    def seen(self, worker: Worker) -> None:
-        """A worker gave a sign of life."""
+    def seen(self, offer: Offer, at: datetime) -> None:
+        """A worker gave a sign of life. What the operator decided about it stays."""
         with self._writing() as connection:
-            _put(connection, tables.workers, vars(worker))
+            roster.seen(connection, offer, at)
+
+    def admit(self, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
+        """The operator's word on a worker, whether it was seen or not; what is None stays, and whether it drains."""
+        with self._writing() as connection:
+            roster.admit(connection, name, trust_domain, clearance)
+
+    def drain(self, name: str, draining: bool) -> None:
+        """Give it nothing new, or something again. Raises UnknownName for one neither seen nor admitted."""
+        with self._writing() as connection:
+            roster.drain(connection, name, draining)
+
+    def dismiss(self, name: str) -> None:
+        """Forget a worker and its token, so that it cannot sign on again. Raises UnknownName."""
+        with self._writing() as connection:
+            roster.dismiss(connection, name)
 
     def workers(self) -> list[Worker]:
-        """Every worker ever seen, by name."""
+        """Every worker ever seen, by name. One that nobody admitted is its own trust domain and may see all."""
         with self._reading() as connection:
-            found = connection.execute(sa.select(tables.workers)).mappings().all()
-        return sorted(map(rows.to_worker, found), key=lambda worker: worker.name)  # databases sort by locale
+            return roster.known(connection)
+
+    def held(self) -> list[Held]:
+        """Every attempt that a worker has, the oldest first."""
+        with self._reading() as connection:
+            return roster.held(connection)
 
     def grant(self, name: str, role: Role, token_sha256: str) -> None:
         """Let the bearer of a token act as `name`; replaces that name's token of the role, and this token's name."""
         with self._writing() as connection:
-            connection.execute(sa.delete(tables.tokens).where(tables.tokens.c.sha256 == token_sha256))
-            _put(connection, tables.tokens, {"name": name, "role": role, "sha256": token_sha256})
+            roster.grant(connection, name, role, token_sha256)
 
     def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
         """Who bears that token."""
-        token = tables.tokens.c
         with self._reading() as connection:
-            found = connection.execute(sa.select(token.name, token.role).where(token.sha256 == token_sha256)).first()
-        return None if found is None else (found.name, found.role)
+            return roster.bearer(connection, token_sha256)
 
 
 def _beside(update: Update) -> parts.Chosen:
@@ -228,14 +258,3 @@ def _last(connection: sa.Connection, update: int) -> HistoryEntry:
     entry = tables.history.c
     query = sa.select(tables.history).where(entry.update_id == update).order_by(entry.sequence.desc()).limit(1)
     return rows.to_history(connection.execute(query).mappings().one())
-
-
-def _put(connection: sa.Connection, table: sa.Table, values: rows.Values) -> None:
-    """Insert the row, or change the one with the same primary key."""
-    keys = list(table.primary_key)
-    put: sa.Insert
-    if connection.dialect.name == "postgresql":
-        put = postgresql.insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=values)
-    else:
-        put = sqlite.insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=values)
-    connection.execute(put)

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from coordinator.errors import Blame
-from coordinator.model import JobState, Origin, Role, TestResult, UpdateState, Urgency
+from coordinator.model import Clearance, JobState, Origin, Role, TestResult, UpdateState, Urgency
 from coordinator.store.columns import Choice, Json, Moment, Words
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import JobKind
@@ -94,6 +94,9 @@ jobs = Table(
     _column("cancel", Boolean),
     Column("report", Json(Report)),
     _column("tests", Json(tuple[TestResult, ...])),
+    _column("failed_on", Json(tuple[str, ...])),
+    _column("dep_waits", Integer),
+    _column("claim", Words),
     Index("jobs_by_state", "state"),
 )
 
@@ -145,6 +148,19 @@ workers = Table(
     _column("tiers", Json(dict[Arch, Tier])),
     _column("slots", Integer),
     _column("last_seen_at", Moment),
+    _column("host", Words),
+    _column("cores", Integer),
+    _column("memory_bytes", BigInteger),
+)
+
+#: What the operator decided about a worker, apart from what the worker says of itself.
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("name", Words, primary_key=True),
+    _column("trust_domain", Words),
+    _column("clearance", Choice(Clearance)),
+    _column("draining", Boolean),
 )
 
 #: A token itself is never kept, only its sha256.

@@ -13,7 +13,7 @@ from coordinator.target.reprepro import Layout, Repository
 
 _LOG = logging.getLogger("patchfarm.target")
 #: Seconds between two looks at the queue.
-_LOOK = 0.3
+_LOOK = 0.5
 #: Seconds until an upload that could not be taken in is tried again.
 _PAUSE = 10.0
 

@@ -7,6 +7,10 @@ from coordinator import config
 from coordinator.app import build
 from coordinator.web import create_app
 
+#: How long a connection may be idle, in seconds: longer than workers' heartbeats and signs of life are apart, so that
+#: none is sent into one that is being closed.
+_KEEP = 75
+
 
 def endpoint(listen: str) -> tuple[str, int]:
     """Host and port of `host:port`; an IPv6 address stands in brackets."""
@@ -20,7 +24,15 @@ def main() -> None:
     host, port = endpoint(settings.listen)
     app = create_app(build(settings), settings.paths.target / "repository")
     # A log's reader may be waiting; after some seconds it is cut off, and comes back.
-    uvicorn.run(app, host=host, port=port, server_header=False, access_log=False, timeout_graceful_shutdown=3)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        server_header=False,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=_KEEP,
+    )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from coordinator.model import JobState
 from coordinator.service import Coordinator
 from workers.wire.order import JobKey
 
-#: How often a log that is waited for is looked at, in seconds.
-_LOOK = 0.5
+#: Seconds between two looks at whether a log that is waited for has grown, and how many of them there are until its
+#: attempt is looked at as well, which costs far more.
+_LOOK, _LOOKS = 0.1, 10
 #: An offset beyond this is none.
 FARTHEST = 1 << 40
 
@@ -45,7 +46,15 @@ async def follow(farm: Coordinator, key: JobKey, attempt: int, span: Span, gone:
         part = await run_in_threadpool(_read, farm, key, attempt, span)
         if part.data or part.ended or anyio.current_time() >= until or await gone():
             return part
+        await _growth(farm, key, attempt, span.offset)
+
+
+async def _growth(farm: Coordinator, key: JobKey, attempt: int, offset: int) -> None:
+    """Until the log goes on beyond the offset; no longer than the looks take."""
+    for _ in range(_LOOKS):
         await anyio.sleep(_LOOK)
+        if await run_in_threadpool(farm.logs.size, key, attempt) > offset:
+            return
 
 
 def _read(farm: Coordinator, key: JobKey, attempt: int, span: Span) -> Part:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An update to keep, with every field filled."""
+"""An update to keep, with every field filled; and calls that are begun together."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from coordinator.errors import Blame
+from coordinator.errors import Blame, PatchfarmError
 from coordinator.model import (
     Approval,
     File,
@@ -77,3 +79,22 @@ def full() -> Update:
         reason="why",
         blame=Blame.PACKAGE,
     )
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """What each call answered or raised, begun together in threads of their own."""
+    gate, answers = threading.Barrier(len(calls)), list[object]()
+
+    def run(call: Callable[[], object]) -> None:
+        gate.wait()
+        try:
+            answers.append(call())
+        except PatchfarmError as refusal:
+            answers.append(refusal)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers

@@ -15,11 +15,13 @@ import httpx2
 import pytest
 
 from coordinator.archive import HttpArchive, NotThere, Transport
+from coordinator.depends import Package
 from coordinator.errors import ArchiveUnreachable, BadSignature
 from coordinator.mirror import checks_valid_until, mirror_for
 from coordinator.model import File
 from coordinator.openpgp import SequoiaVerifier
 from coordinator.stages import intake
+from tests.fakes.archive import MemoryArchive
 from tests.sources import Person
 from workers.wire.arch import Arch
 from workers.wire.order import Index
@@ -120,6 +122,25 @@ def test_binaries_of_an_index_that_lags_are_marked_as_not_verified(repository: R
     repository.write(PACKAGES, gzip.compress(binary("sample").encode()))
     found = repository.archive.binaries(repository.index, repository.keyring, "sample", Arch.AMD64)
     assert [(entry.name, entry.verified) for entry in found] == [("sample", False)]
+
+
+def test_packages_are_found_by_name_and_by_what_they_provide(repository: Repository) -> None:
+    offers = "Provides: mta, compat (= 13)\n"
+    listed = [binary("sample"), binary("exim4", offers), binary("other", "Depends: sample, mta\n")]
+    repository.write(PACKAGES, gzip.compress("\n".join(listed).encode()))
+    repository.sign()
+    both = [Package("sample", "1.0-1"), Package("exim4", "1.0-1", (("mta", ""), ("compat", "13")))]
+    memory = MemoryArchive()
+    memory.has["stable"] = [*both, Package("other", "1.0-1")]
+    for names, found in (("sample mta", both), ("compat", both[1:]), ("samp exim", [])):
+        asked = (repository.index, repository.keyring, Arch.AMD64, frozenset(names.split()))
+        assert repository.archive.packages(*asked) == memory.packages(*asked) == found
+
+
+def test_packages_of_an_index_that_lags_are_not_believed(repository: Repository) -> None:
+    repository.write(PACKAGES, gzip.compress(binary("sample").encode()))
+    with pytest.raises(ArchiveUnreachable, match="its index says"):
+        repository.archive.packages(repository.index, repository.keyring, Arch.AMD64, frozenset({"sample"}))
 
 
 def test_sources_of_an_index_that_lags_are_refused_with_both_sizes(repository: Repository) -> None:

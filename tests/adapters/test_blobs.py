@@ -3,7 +3,11 @@
 
 import errno
 import io
+import os
 import stat
+import threading
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from coordinator.errors import BadRequest, BadSource, DiskFull, UnknownName
 from coordinator.model import sha256_of
 from coordinator.ports import Blobs
 from coordinator.store.blobs import FolderBlobs
+from tests.fakes.world import HandClock
 
 DATA = b"a patched source"
 SHA256 = sha256_of(DATA)
@@ -24,8 +29,13 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def blobs(root: Path) -> Blobs:
-    return FolderBlobs(root)
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def blobs(root: Path, clock: HandClock) -> Blobs:
+    return FolderBlobs(root, clock.now)
 
 
 def files(root: Path) -> list[Path]:
@@ -147,3 +157,81 @@ def test_a_negative_size_is_refused_and_nothing_is_read(blobs: Blobs) -> None:
 def test_a_blob_that_nobody_sent_is_unknown(blobs: Blobs) -> None:
     with pytest.raises(UnknownName, match=SHA256):
         blobs.path(SHA256)
+
+
+DAY = 24 * 3600
+
+
+def forget(blobs: Blobs, clock: HandClock, sha256: str = SHA256) -> int:
+    """What nobody kept for a day goes."""
+    return blobs.forget(sha256[:2], clock.now() - timedelta(days=1))
+
+
+def test_what_nobody_kept_for_long_is_forgotten_and_may_come_again(blobs: Blobs, clock: HandClock) -> None:
+    blobs.add(DATA)
+    clock.move(DAY)
+    assert (forget(blobs, clock), blobs.has(SHA256)) == (0, True)
+    clock.move(1)
+    assert (forget(blobs, clock), blobs.has(SHA256)) == (1, False)
+    assert blobs.add(DATA) == SHA256
+    assert blobs.path(SHA256).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("again", [lambda blobs: blobs.keep(SHA256), lambda blobs: blobs.add(DATA)])
+def test_what_is_kept_or_comes_again_counts_as_new(
+    blobs: Blobs, clock: HandClock, again: Callable[[Blobs], object]
+) -> None:
+    blobs.add(DATA)
+    clock.move(DAY + 1)
+    again(blobs)
+    assert (forget(blobs, clock), blobs.has(SHA256)) == (0, True)
+
+
+def test_a_clock_that_is_set_back_makes_nothing_older(blobs: Blobs, clock: HandClock) -> None:
+    blobs.add(DATA)
+    clock.move(-10 * DAY)
+    blobs.keep(SHA256)
+    clock.move(10 * DAY)
+    assert forget(blobs, clock) == 0
+
+
+def test_what_is_not_here_cannot_be_kept(blobs: Blobs) -> None:
+    with pytest.raises(UnknownName, match=SHA256):
+        blobs.keep(SHA256)
+
+
+def test_what_a_cut_upload_left_goes_with_the_rest_and_nothing_else_does(
+    blobs: Blobs, clock: HandClock, root: Path
+) -> None:
+    blobs.add(DATA)
+    for name in (".cut.part", "notes"):
+        (root / SHA256[:2] / name).touch()
+        os.utime(root / SHA256[:2] / name, (0, 0))
+    assert forget(blobs, clock) == 1
+    assert sorted(path.name for path in files(root)) == sorted([SHA256, "notes"])
+
+
+@pytest.mark.parametrize("beginning", ["..", "", "zz", "a", "../x"])
+def test_nothing_is_forgotten_outside_the_blobs(blobs: Blobs, clock: HandClock, beginning: str) -> None:
+    blobs.add(DATA)
+    assert blobs.forget(beginning, clock.now() + timedelta(days=9)) == 0
+
+
+def test_what_is_promised_to_be_here_is_here_whoever_forgets_meanwhile(blobs: Blobs, clock: HandClock) -> None:
+    ending = threading.Event()
+    blobs.add(DATA)
+
+    def forget_all() -> None:
+        while not ending.is_set():
+            blobs.forget(SHA256[:2], clock.now())
+
+    thread = threading.Thread(target=forget_all)
+    thread.start()
+    try:
+        for _ in range(300):
+            clock.move(2)
+            blobs.add(DATA)
+            assert blobs.path(SHA256).read_bytes() == DATA
+    finally:
+        ending.set()
+        thread.join()

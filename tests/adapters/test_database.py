@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from alembic.migration import MigrationContext
 
 from coordinator.errors import BadRequest, DiskFull, PatchfarmError
 from coordinator.events import Plan
+from coordinator.model import Clearance, Worker
 from coordinator.store import chain, database, tables
 from coordinator.store.sql import SqlStore, open_store
 from tests.adapters.cluster import Cluster
 from tests.adapters.store_kit import NOW, full, job, leased, update
+from workers.wire.arch import Arch, Tier
 
 PROCESSES = multiprocessing.get_context("spawn")
 
@@ -72,6 +75,18 @@ def test_a_store_opened_again_holds_what_it_held(url: str) -> None:
     again = open_store(url)
     assert again.updates() == [added]
     again.close()
+
+
+def test_a_worker_that_an_earlier_version_knew_is_still_known(url: str) -> None:
+    engine = database.connect(url)
+    database.migrate(engine, to="0001")
+    known = "INSERT INTO workers VALUES ('w1', '{\"amd64\": \"native\"}', 2, '2026-01-01 12:00:00+00:00')"
+    run(engine, known.replace("+00:00", "") if engine.dialect.name == "sqlite" else known)
+    database.migrate(engine)
+    moment, tiers = datetime(2026, 1, 1, 12, tzinfo=UTC), {Arch.AMD64: Tier.NATIVE}
+    expected = Worker("w1", tiers, 2, moment, "", 1, 0, "w1", Clearance.EMBARGOED, False)
+    assert SqlStore(engine).workers() == [expected]
+    engine.dispose()
 
 
 def test_processes_that_start_together_share_one_schema(url: str) -> None:

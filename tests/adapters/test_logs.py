@@ -3,6 +3,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,15 @@ def test_the_same_part_sent_many_times_at_once_is_there_once(logs: Logs) -> None
     for thread in threads:
         thread.join()
     assert whole(logs) == b"".join(data for _offset, data in parts)
+
+
+def test_logs_of_other_attempts_that_nobody_wrote_to_for_long_are_forgotten(logs: Logs) -> None:
+    test = replace(KEY, kind=JobKind.TEST)
+    for key, attempt in ((KEY, 1), (KEY, 2), (test, 1), (replace(KEY, update=13), 1)):
+        logs.append(key, attempt, 0, b"x")
+    now = datetime.now(UTC)
+    assert logs.forget(12, [(KEY, 2)], now - timedelta(hours=1)) == 0
+    assert logs.forget(12, [(KEY, 2)], now + timedelta(hours=1)) == 2
+    assert [logs.size(KEY, 1), logs.size(KEY, 2), logs.size(test, 1)] == [0, 1, 0]
+    assert logs.size(replace(KEY, update=13), 1) == 1
+    assert logs.forget(99, [], now) == 0

@@ -1,45 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every Store promises, on memory, SQLite and PostgreSQL."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta, timezone
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from coordinator.errors import Fenced, NotNewer, PatchfarmError, StaleUpdate, UnknownName
+from coordinator.errors import Fenced, NotNewer, StaleUpdate, UnknownName
 from coordinator.events import Confirm, Plan, Ring, Upload
-from coordinator.model import JobState, Role, Update, UpdateState, Waiting, Worker
-from coordinator.ports import Store
+from coordinator.model import JobState, OpenJob, Origin, Past, Update, UpdateState, Urgency, Waiting
+from coordinator.ports import Lease, Store
 from coordinator.store import chain
-from coordinator.store.sql import open_store
-from tests.adapters.cluster import Cluster
-from tests.adapters.store_kit import DSC, MINUTE, NOW, full, job, leased, update
-from tests.fakes.store import MemoryStore
+from tests.adapters.store_kit import DSC, MINUTE, NOW, at_once, full, job, leased, update
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import JobKey, JobKind
+from workers.wire.report import Outcome, Report, Usage
 
 KEY = JobKey(1, JobKind.BUILD, Arch.AMD64)
 RING = Ring(JobKind.BUILD, Arch.AMD64, 1)
-
-
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.system)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-    elif request.param == "sqlite":
-        opened = open_store(f"sqlite:///{tmp_path}/farm.sqlite3")
-        yield opened
-        opened.close()
-    else:
-        running: Cluster = request.getfixturevalue("postgres")
-        with running.database() as url:
-            opened = open_store(url)
-            yield opened
-            opened.close()
 
 
 def add(store: Store, made: Update) -> Update:
@@ -48,25 +28,6 @@ def add(store: Store, made: Update) -> Update:
 
 def save(store: Store, before: Update, after: Update) -> Update:
     return store.save(before, after, "Something", "a detail", ())
-
-
-def at_once(*calls: Callable[[], object]) -> list[object]:
-    """What each call answered or raised, begun together in threads of their own."""
-    gate, answers = threading.Barrier(len(calls)), list[object]()
-
-    def run(call: Callable[[], object]) -> None:
-        gate.wait()
-        try:
-            answers.append(call())
-        except PatchfarmError as refusal:
-            answers.append(refusal)
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 def test_an_update_comes_back_as_it_was_kept(store: Store) -> None:
@@ -178,6 +139,13 @@ def test_a_postponed_instruction_waits_and_counts_its_tries(store: Store) -> Non
     assert [due.tries for due in store.due(NOW + MINUTE)] == [2]
 
 
+def test_what_a_wrong_clock_put_off_for_longer_than_anything_ever_is_is_due(store: Store) -> None:
+    store.add(update(), "SourceAccepted", "", [RING])
+    store.postpone(store.due(NOW)[0], NOW + 3 * MINUTE, "no worker yet")
+    assert store.due(NOW, 3 * MINUTE) == []
+    assert len(store.due(NOW, 2 * MINUTE)) == 1
+
+
 def test_a_lease_is_prolonged_and_the_revision_stays(store: Store) -> None:
     added = add(store, update(leased(), leased(Arch.ALL)))
     assert store.renew(KEY, 1, "w1", NOW + 9 * MINUTE) is False
@@ -227,25 +195,38 @@ def test_a_save_keeps_the_leases_that_were_renewed_since_it_read(store: Store) -
     assert [found.cancel for found in after.jobs] == [True, False]
 
 
-def test_a_lease_lapses_after_its_time_and_not_at_it(store: Store) -> None:
+def test_every_lease_is_told_with_its_end_the_next_one_first(store: Store) -> None:
     add(store, update(leased(), job(Arch.I386), replace(leased(Arch.ALL), lease_expires_at=NOW)))
-    assert store.lapsed(NOW) == []
-    assert store.lapsed(NOW + MINUTE) == [(replace(KEY, arch=Arch.ALL), 1)]
-    assert store.lapsed(NOW + 2 * MINUTE) == [(replace(KEY, arch=Arch.ALL), 1), (KEY, 1)]
-
-
-def test_a_renewed_lease_has_not_lapsed(store: Store) -> None:
-    add(store, update(leased()))
+    assert store.leases() == [Lease(replace(KEY, arch=Arch.ALL), 1, NOW), Lease(KEY, 1, NOW + MINUTE)]
     store.renew(KEY, 1, "w1", NOW + 9 * MINUTE)
-    assert store.lapsed(NOW + 2 * MINUTE) == []
+    assert store.leases()[1].until == NOW + 9 * MINUTE
 
 
-def test_a_queued_attempt_that_nobody_claimed_is_unanswered_as_often_as_asked(store: Store) -> None:
-    add(store, update(job(), job(Arch.ALL, queued_at=NOW - MINUTE), leased(Arch.I386)))
-    assert store.unanswered(NOW - MINUTE) == []
-    assert store.unanswered(NOW) == [(1, replace(RING, arch=Arch.ALL))]
-    assert store.unanswered(NOW + MINUTE) == [(1, replace(RING, arch=Arch.ALL)), (1, RING)]
-    assert len(store.unanswered(NOW + MINUTE)) == 2
+def test_open_jobs_come_with_their_update_and_without_what_an_earlier_attempt_reported(store: Store) -> None:
+    add(store, full())
+    add(store, update(job(failed_on=("w1", "w2")), job(Arch.I386, JobState.FAILED), leased(Arch.ARM64)))
+    found = store.open_jobs()
+    assert [(each.key, each.job.state) for each in found] == [
+        (JobKey(1, JobKind.BUILD, Arch.ALL), JobState.WAITING),
+        (JobKey(2, JobKind.BUILD, Arch.AMD64), JobState.QUEUED),
+        (JobKey(2, JobKind.BUILD, Arch.ARM64), JobState.LEASED),
+    ]
+    assert found[1] == OpenJob(
+        2, "hello", Origin.UPLOAD, Urgency.HIGH, "debian/bookworm-security", "0" * 64, job(failed_on=("w1", "w2"))
+    )
+
+
+def test_the_past_is_what_succeeded_of_the_last_updates(store: Store) -> None:
+    took = timedelta(seconds=90)
+    for kind in (JobKind.BUILD, JobKind.TEST):
+        key = JobKey(1, kind, Arch.AMD64)
+        used = Usage(60.0, 1 << 40, 9, 0)
+        report = Report(key, 1, Outcome.FINISHED, "", (), (), "", "", Tier.NATIVE, "w1", usage=used)
+        done = replace(leased(), kind=kind, state=JobState.SUCCEEDED, ended_at=NOW + took, report=report)
+        add(store, update(done, leased(Arch.I386)))
+    last = Past("hello", JobKind.TEST, Arch.AMD64, Tier.NATIVE, 90.0, 60.0, 1 << 40)
+    assert store.past(2) == [replace(last, kind=JobKind.BUILD), last]
+    assert store.past(1) == [last]
 
 
 def test_the_history_tells_what_happened_and_in_which_state_it_left_the_update(store: Store) -> None:
@@ -269,37 +250,6 @@ def test_the_history_is_a_whole_chain_even_of_what_no_database_can_hold(store: S
 def test_the_chains_of_two_updates_differ(store: Store) -> None:
     first, second = add(store, update()), add(store, update())
     assert chain.first_break(first.id, store.history(second.id)) == 1
-
-
-def test_a_worker_is_known_as_last_heard_of(store: Store) -> None:
-    store.seen(Worker("w2", {Arch.ARM64: Tier.EMULATED}, 1, NOW))
-    store.seen(Worker("W1", {}, 2, NOW))
-    latest = Worker("w2", {Arch.AMD64: Tier.NATIVE, Arch.I386: Tier.NATIVE}, 4, NOW + MINUTE)
-    store.seen(latest)
-    assert store.workers() == [Worker("W1", {}, 2, NOW), latest]
-
-
-def test_workers_may_sign_on_at_once(store: Store) -> None:
-    assert at_once(*(lambda: store.seen(Worker("w1", {}, 1, NOW)) for _ in range(6))) == [None] * 6
-    assert len(store.workers()) == 1
-
-
-def test_a_token_tells_who_bears_it_until_it_is_replaced(store: Store) -> None:
-    store.grant("sam", Role.PERSON, "1" * 64)
-    store.grant("sam", Role.WORKER, "2" * 64)
-    store.grant("sam", Role.PERSON, "3" * 64)
-    assert store.bearer("1" * 64) is None
-    assert store.bearer("2" * 64) == ("sam", Role.WORKER)
-    assert store.bearer("3" * 64) == ("sam", Role.PERSON)
-
-
-def test_a_token_that_is_given_to_another_is_no_longer_the_first_ones(store: Store) -> None:
-    store.grant("sam", Role.PERSON, "1" * 64)
-    store.grant("ann", Role.PERSON, "1" * 64)
-    store.grant("ann", Role.WORKER, "1" * 64)
-    assert store.bearer("1" * 64) == ("ann", Role.WORKER)
-    store.grant("sam", Role.PERSON, "2" * 64)
-    assert store.bearer("2" * 64) == ("sam", Role.PERSON)
 
 
 def test_what_waits_can_be_read_with_the_reason(store: Store) -> None:

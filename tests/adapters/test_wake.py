@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's doorbell on a real redis, and on a broker that takes connections and says nothing."""
+"""The doorbells of engine and workers on a real redis, and on a broker that takes connections and says nothing."""
 
 import socket
 import subprocess
@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 import redis
 
+from coordinator.errors import BrokerDown
+from coordinator.queue.bell import CeleryBell
 from coordinator.queue.wake import RedisWake
+from workers.wire.arch import Arch
+from workers.wire.broker import queue_of
+from workers.wire.order import JobKey, JobKind
 
 #: In seconds: short, for nothing here is ever far away.
 PATIENCE = 0.2
+JOB = JobKey(7, JobKind.BUILD, Arch.AMD64)
 
 
 @pytest.fixture
@@ -78,3 +84,20 @@ def test_a_broker_that_is_not_there_holds_nobody_up(folder: Path) -> None:
     wake.poke()
     wake.wait(1)
     assert slept == [1]
+
+
+@pytest.mark.system
+def test_a_ring_lies_in_the_queue_of_the_worker_that_it_is_for_and_in_no_other(broker: str) -> None:
+    bell = CeleryBell(broker, "farm")
+    bell.ring("w1", JOB, 3)
+    bell.ring("w2", JOB, 3)
+    bell.ring("w1", JOB, 3)
+    client = redis.Redis.from_url(broker.replace("redis+socket", "unix").replace("virtual_host", "db"))
+    assert [client.llen(f"farm:{queue_of(worker)}") for worker in ("w1", "w2", "w3")] == [2, 1, 0]
+    client.close()
+
+
+def test_a_bell_whose_broker_says_nothing_or_is_not_there_says_so_soon(silent: str) -> None:
+    for url in (silent, silent.replace("redis.sock", "none.sock")):
+        with pytest.raises(BrokerDown):
+            CeleryBell(url, "farm", PATIENCE).ring("w1", JOB, 3)

@@ -58,6 +58,12 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
     assert broken == []
 
 
+def test_the_readme_says_what_every_benchmark_measures() -> None:
+    scripts = [path.stem for path in (ROOT / "benchmarks").glob("*.py") if "\ndef main()" in path.read_text()]
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in scripts if f"| `{name}` |" not in readme] == []
+
+
 def test_the_licence_is_the_one_that_every_file_names() -> None:
     head = (ROOT / "LICENSE").read_text().splitlines()[:2]
     assert [line.strip() for line in head] == ["GNU GENERAL PUBLIC LICENSE", "Version 3, 29 June 2007"]

@@ -27,6 +27,7 @@ eventually = retry(
 
 def start(home: Home, *programs: Program, **environment: str) -> None:
     preparation.folders(home)
+    home.hosts.mkdir(exist_ok=True)
     sockets = preparation.sockets(home)
     file = home.run / "supervisord.conf"
     preparation.write(file, services.configuration(programs, home, sockets, home.root, getpass.getuser()))
@@ -67,6 +68,23 @@ def test_a_process_that_is_killed_is_started_again(home: Home) -> None:
     first = pid(home, "sleeps")
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: pid(home, "sleeps") not in (0, first))
+
+
+def test_a_process_comes_and_goes_while_the_others_run(home: Home) -> None:
+    start(home, SLEEPS)
+    control = supervisor.Supervisor(services.control_socket(preparation.sockets(home)))
+    wait_for(lambda: state(home, "sleeps") == ServiceState.RUNNING)
+    first, file = pid(home, "sleeps"), home.hosts / "w2.conf"
+    for seconds in ("2000", "3000"):
+        late = Program("tunnel-w2", ("sleep", seconds), 20)
+        file.write_text("\n".join(services.section(late, home)))
+        control.take_up("tunnel-w2")
+        wait_for(lambda: state(home, "tunnel-w2") == ServiceState.RUNNING)
+        assert seconds in Path(f"/proc/{pid(home, 'tunnel-w2')}/cmdline").read_text()
+    file.unlink()
+    control.let_go("tunnel-w2")
+    control.let_go("tunnel-w2")
+    assert [(row.name, row.pid) for row in status(home)] == [("sleeps", first)]
 
 
 def test_down_leaves_no_process_behind_and_a_second_down_has_nothing_to_do(home: Home) -> None:

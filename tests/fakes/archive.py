@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from coordinator.depends import Package
 from coordinator.dsc import cleartext, without_epoch
 from coordinator.errors import ArchiveUnreachable, UploadFailed
 from coordinator.model import File
@@ -21,6 +22,8 @@ class MemoryArchive:
     def __init__(self) -> None:
         self._sources: dict[str, list[SourceEntry]] = {}
         self._bytes: dict[str, bytes] = {}
+        #: Binary packages by suite.
+        self.has: dict[str, list[Package]] = {}
         self.unreachable = ""
         self.gone: set[str] = set()
 
@@ -41,6 +44,11 @@ class MemoryArchive:
     def binaries(self, index: Index, keyring: Path, source: str, arch: Arch) -> list[BinaryEntry]:
         self._answer()
         return []
+
+    def packages(self, index: Index, keyring: Path, arch: Arch, names: frozenset[str]) -> list[Package]:
+        self._answer()
+        offered = self.has.get(index.suite, [])
+        return [each for each in offered if not names.isdisjoint({each.name, *(name for name, _ in each.provides)})]
 
     def fetch(self, index: Index, path: str, file: File, into: BinaryIO) -> None:
         self._answer()

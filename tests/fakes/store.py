@@ -2,16 +2,31 @@
 """The store and the logs in memory, for tests of everything above them. FolderBlobs on tmp_path needs no stand-in."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
+from coordinator.duty import Held
 from coordinator.errors import BadRequest, Fenced, StaleUpdate, UnknownName
-from coordinator.events import Instruction, Ring, due_at
-from coordinator.model import ENDED, HistoryEntry, Job, JobState, Role, Update, UpdateState, Waiting, Worker
-from coordinator.ports import Due, accept
+from coordinator.events import Instruction, due_at
+from coordinator.model import (
+    ENDED,
+    Clearance,
+    HistoryEntry,
+    Job,
+    JobState,
+    OpenJob,
+    Past,
+    Role,
+    Update,
+    UpdateState,
+    Waiting,
+    Worker,
+)
+from coordinator.ports import A_DAY, Due, Lease, accept
 from coordinator.store import chain
 from workers.wire.order import JobKey
+from workers.wire.report import Offer
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,15 @@ class Row:
     done: bool = False
 
 
+@dataclass(frozen=True)
+class Admission:
+    """What the operator decided about a worker."""
+
+    trust_domain: str
+    clearance: Clearance = Clearance.EMBARGOED
+    draining: bool = False
+
+
 class MemoryStore:
     """A Store that forgets. `outbox` shows what SqlStore keeps in its table."""
 
@@ -31,7 +55,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._updates: dict[int, Update] = {}
         self._history: dict[int, list[HistoryEntry]] = {}
-        self._workers: dict[str, Worker] = {}
+        self._offers: dict[str, tuple[Offer, datetime]] = {}
+        self._admissions: dict[str, Admission] = {}
         self._tokens: dict[tuple[str, Role], str] = {}
         self.outbox: dict[int, Row] = {}
 
@@ -92,25 +117,41 @@ class MemoryStore:
             self._updates[job.update] = update.with_job(replace(held, lease_expires_at=until))
             return held.cancel
 
-    def lapsed(self, now: datetime) -> list[tuple[JobKey, int]]:
+    def leases(self) -> list[Lease]:
         found = [
-            (job.lease_expires_at, update.key(job), job.attempt)
+            Lease(update.key(job), job.attempt, job.lease_expires_at)
             for update, job in self._jobs(JobState.LEASED)
-            if job.lease_expires_at is not None and job.lease_expires_at < now
+            if job.lease_expires_at is not None
         ]
-        return [(key, attempt) for _at, key, attempt in sorted(found, key=lambda row: row[0])]
+        return sorted(found, key=lambda lease: lease.until)
 
-    def unanswered(self, before: datetime) -> list[tuple[int, Ring]]:
-        found = [
-            (job.queued_at, update.id, Ring(job.kind, job.arch, job.attempt))
-            for update, job in self._jobs(JobState.QUEUED)
-            if job.queued_at is not None and job.queued_at < before
+    def open_jobs(self) -> list[OpenJob]:
+        return [
+            OpenJob(
+                update.id,
+                update.source.name,
+                update.source.origin,
+                update.urgency,
+                update.recipe,
+                update.recipe_sha256,
+                replace(job, report=None, tests=()),
+            )
+            for update in reversed(self.updates(limit=len(self._updates)))
+            for job in update.jobs
+            if not job.ended
         ]
-        return [(number, ring) for _at, number, ring in sorted(found, key=lambda row: row[0])]
 
-    def due(self, now: datetime) -> list[Due]:
+    def past(self, last: int) -> list[Past]:
+        return [
+            _past(update, job)
+            for update in reversed(self.updates(limit=last))
+            for job in update.jobs
+            if job.state == JobState.SUCCEEDED and job.report is not None
+        ]
+
+    def due(self, now: datetime, longest: timedelta = A_DAY) -> list[Due]:
         with self._lock:
-            return [row.due for row in self.outbox.values() if not row.done and row.at <= now]
+            return [row.due for row in self.outbox.values() if not row.done and not now < row.at <= now + longest]
 
     def done(self, due: Due) -> None:
         with self._lock:
@@ -127,13 +168,39 @@ class MemoryStore:
             rows = [row for row in self.outbox.values() if row.due.update == update and not row.done]
         return [Waiting(type(row.due.instruction).__name__, row.due.tries, row.at, row.last_error) for row in rows]
 
-    def seen(self, worker: Worker) -> None:
+    def seen(self, offer: Offer, at: datetime) -> None:
         with self._lock:
-            self._workers[worker.name] = worker
+            self._offers[offer.worker] = (offer, at)
+
+    def admit(self, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
+        with self._lock:
+            now = self._admission(name)
+            domain, clear = trust_domain or now.trust_domain, clearance or now.clearance
+            self._admissions[name] = replace(now, trust_domain=domain, clearance=clear)
+
+    def drain(self, name: str, draining: bool) -> None:
+        with self._lock:
+            self._check_known(name)
+            self._admissions[name] = replace(self._admission(name), draining=draining)
+
+    def dismiss(self, name: str) -> None:
+        with self._lock:
+            self._check_known(name)
+            self._offers.pop(name, None)
+            self._admissions.pop(name, None)
+            self._tokens.pop((name, Role.WORKER), None)
 
     def workers(self) -> list[Worker]:
         with self._lock:
-            return sorted(self._workers.values(), key=lambda worker: worker.name)
+            return [_worker(*self._offers[name], self._admission(name)) for name in sorted(self._offers)]
+
+    def held(self) -> list[Held]:
+        found = [
+            Held(job.worker, update.key(job), job.attempt, job.started_at)
+            for update, job in self._jobs(JobState.LEASED)
+            if job.started_at is not None
+        ]
+        return sorted(found, key=lambda each: (each.since, each.job.update))
 
     def grant(self, name: str, role: Role, token_sha256: str) -> None:
         with self._lock:
@@ -143,6 +210,13 @@ class MemoryStore:
     def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
         with self._lock:
             return next((who for who, known in self._tokens.items() if known == token_sha256), None)
+
+    def _admission(self, name: str) -> Admission:
+        return self._admissions.get(name, Admission(name))
+
+    def _check_known(self, name: str) -> None:
+        if name not in self._offers and name not in self._admissions:
+            raise UnknownName(f"there is no worker {name!r}")
 
     def _jobs(self, state: JobState) -> Iterator[tuple[Update, Job]]:
         for update in self.updates(limit=len(self._updates)):
@@ -155,9 +229,23 @@ class MemoryStore:
             self.outbox[number] = Row(Due(number, update.id, instruction, 0), at)
 
 
+def _worker(offer: Offer, at: datetime, decided: Admission) -> Worker:
+    said = (offer.worker, offer.tiers, offer.slots, at, offer.host, offer.cores, offer.memory_bytes)
+    return Worker(*said, decided.trust_domain, decided.clearance, decided.draining)
+
+
 def _beside(other: Update, update: Update) -> bool:
     same = (other.suite, other.source.name) == (update.suite, update.source.name)
     return same and other.state not in ENDED
+
+
+def _past(update: Update, job: Job) -> Past:
+    assert job.report
+    assert job.tier
+    assert job.started_at
+    assert job.ended_at
+    used, seconds = job.report.usage, (job.ended_at - job.started_at).total_seconds()
+    return Past(update.source.name, job.kind, job.arch, job.tier, seconds, used.cpu_seconds, used.memory_bytes)
 
 
 def _merged(now: Update, before: Update, job: Job) -> Job:
@@ -173,8 +261,10 @@ def _merged(now: Update, before: Update, job: Job) -> Job:
 class MemoryLogs:
     """Logs that forget."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._lock = threading.Lock()
+        self._now = now
+        self._written: dict[tuple[JobKey, int], datetime] = {}
         self._logs: dict[tuple[JobKey, int], bytes] = {}
 
     def append(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
@@ -183,11 +273,23 @@ class MemoryLogs:
             if not 0 <= offset <= len(kept):
                 raise BadRequest(f"the log of {job} attempt {attempt} has {len(kept)} bytes; no gap, please")
             self._logs[job, attempt] = kept + data[len(kept) - offset :]
+            self._written[job, attempt] = self._now()
             return len(self._logs[job, attempt])
 
     def size(self, job: JobKey, attempt: int) -> int:
         with self._lock:
             return len(self._logs.get((job, attempt), b""))
+
+    def forget(self, update: int, attempts: Collection[tuple[JobKey, int]], before: datetime) -> int:
+        with self._lock:
+            old = [
+                key
+                for key, at in self._written.items()
+                if key[0].update == update and key not in attempts and at < before
+            ]
+            for key in old:
+                del self._logs[key], self._written[key]
+        return len(old)
 
     def read(self, job: JobKey, attempt: int, offset: int, count: int) -> bytes:
         if offset < 0 or count < 0:

@@ -5,6 +5,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import requests
@@ -15,15 +16,17 @@ from coordinator.errors import PatchfarmError
 from coordinator.model import JobState, Update
 from coordinator.service import Coordinator
 from tests.fakes.world import Ringing
+from workers.attempt import Tools
 from workers.config import WorkerConfig
+from workers.ending import End
 from workers.errors import Fenced, Refused
 from workers.images import Base
 from workers.sandbox import Ended
-from workers.sandbox.fake import FakeImages, FakeSandbox, Play
+from workers.sandbox.fake import FakeImages, FakeLayers, FakeSandbox, Play
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import decode, encode
 from workers.wire.order import Input, JobKey, JobKind, Order
-from workers.wire.report import Heartbeat, Offer, Report
+from workers.wire.report import Heartbeat, Offer, Report, Usage
 from workers.worker import Worker
 
 #: What the containers of a job do, by the name of the step.
@@ -36,14 +39,19 @@ class Wire:
     def __init__(self, farm: Coordinator, worker: str) -> None:
         self._farm = farm
         self._worker = worker
+        self._claims = count()
+        #: Told of every order that this worker gets.
+        self.given: Callable[[Order], object] = lambda order: None
 
     def sign_on(self, offer: Offer) -> None:
         with _answers():
             self._farm.sign_on(decode(Offer, encode(offer)))
 
-    def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
+    def claim(self) -> Order:
         with _answers():
-            return decode(Order, encode(self._farm.claim(job, attempt, self._worker, tier)))
+            order = decode(Order, encode(self._farm.claim(self._worker, f"{next(self._claims):016x}")))
+        self.given(order)
+        return order
 
     def renew(self, job: JobKey, attempt: int) -> Heartbeat:
         with _answers():
@@ -89,7 +97,7 @@ class Workbench(FakeSandbox):
         super().__init__({})
         self.meanwhile: Callable[[], object] | None = None
 
-    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[], bool]) -> Ended:
+    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[Usage], bool]) -> Ended:
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()
@@ -108,28 +116,31 @@ class Host:
         self.dies = False
         self.bench = Workbench()
         self.wire = Wire(farm, name)
+        self.wire.given = self._rehearse
         self._script = script
         tiers = dict.fromkeys(archs, Tier.NATIVE)
         self._config = WorkerConfig("", "", name, home / "token", "farm", home, 1, tiers, name, 4, 16 << 30, 1 << 30)
-        self._worker = Worker(self._config, self.wire, lambda: (self.bench, self._images), lambda: False)
-        self._images = FakeImages(Base("sha256:base"))
+        tools = Tools(self.wire, self.bench, FakeImages(Base("sha256:base")), FakeLayers(), "farm", name)
+        self._worker = Worker(self._config, self.wire, lambda: tools, lambda: End.NOT_YET)
 
     def sign_on(self) -> None:
         self.wire.sign_on(self._config.offer)
 
     def hears(self, message: Ringing) -> bool:
         """Whether the message is for this worker, as far as Celery's queues tell."""
-        return self.up and message.host in self._config.tiers
+        return self.up and message.worker == self.name
 
-    def answer(self, message: Ringing) -> None:
-        """See the attempt through, or die with it."""
+    def answer(self) -> None:
+        """See through what there is to do, or die of it."""
         if self.dies:
             with suppress(Fenced):
-                self.wire.claim(message.job, message.attempt, self._config.tiers[message.host])
+                self.wire.claim()
                 self.up = False
             return
-        self.bench.plays = self._script(message.job)
-        self._worker.work(message.job, message.attempt, message.host)
+        self._worker.work()
+
+    def _rehearse(self, order: Order) -> None:
+        self.bench.plays = self._script(order.job)
 
 
 def ordinary(update: Update, job: JobKey, salt: str) -> Play:

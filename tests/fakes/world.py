@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is around a farm: a clock, a doorbell, people and a disk, each of which does exactly what a test says."""
 
+import errno
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import BinaryIO
 from coordinator.errors import BrokerDown, DiskFull
 from coordinator.openpgp import fingerprint, load_certs
 from coordinator.store.blobs import FolderBlobs
-from workers.wire.arch import Arch
 from workers.wire.order import JobKey
 
 
@@ -30,7 +30,7 @@ class HandClock:
 class Ringing:
     """One message in the broker."""
 
-    host: Arch
+    worker: str
     job: JobKey
     attempt: int
 
@@ -38,7 +38,7 @@ class Ringing:
 class HandBell:
     """A Bell whose messages lie in `waiting` until a worker takes them; `rung` is every one there ever was.
 
-    `down` makes it refuse, `loses` swallow, `echoes` ring twice.
+    `down` makes it refuse, `loses` swallow, `echoes` ring twice; who is `deaf` hears nothing.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,14 @@ class HandBell:
         self.down = False
         self.loses = False
         self.echoes = False
+        self.deaf: set[str] = set()
 
-    def ring(self, host: Arch, job: JobKey, attempt: int) -> None:
+    def ring(self, worker: str, job: JobKey, attempt: int) -> None:
         if self.down:
             raise BrokerDown("the broker does not answer")
-        message = Ringing(host, job, attempt)
+        message = Ringing(worker, job, attempt)
         self.rung.append(message)
-        if not self.loses:
+        if not self.loses and worker not in self.deaf:
             self.waiting += [message, message] if self.echoes else [message]
 
     def wipe(self) -> None:
@@ -91,9 +92,18 @@ class Phonebook:
 
 
 class SmallDisk(FolderBlobs):
-    """The real blobs, on a disk that can be `full`: what is there can be read, and nothing more be kept."""
+    """The real blobs, on a disk that can be `full`: what is there can be read, and nothing more be kept.
+
+    On one that is `broken` no time can be written.
+    """
 
     full = False
+    broken = False
+
+    def keep(self, sha256: str) -> Path:
+        if self.broken:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return super().keep(sha256)
 
     def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
         if self.full and not self.has(sha256):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from coordinator.errors import Fenced, IllegalMove
 from coordinator.model import ENDED, Job, JobState, Update, UpdateState
-from coordinator.pipeline import TABLE, Confirm, Event, Instruction, Planned, Ring, Upload, step
+from coordinator.pipeline import TABLE, Confirm, Event, Instruction, Look, Planned, Ring, Upload, step
 from tests.pipeline.walk import AT, BUILD, Walk, jobs_for, possible, stale
 from workers.wire.arch import Arch
 
@@ -65,7 +65,7 @@ def check_state(update: Update) -> None:
 def check_no_dead_end(update: Update) -> None:
     """An update that is being worked on has somebody to wait for."""
     if update.state in (S.PLANNED, S.BUILDING, S.TESTING):
-        assert any(job.state in (JobState.QUEUED, JobState.LEASED) for job in update.jobs)
+        assert any(job.state in (JobState.QUEUED, JobState.LEASED, JobState.DEP_WAIT) for job in update.jobs)
     if update.state == S.BUILDING:
         assert not all(job.ended for job in update.of_kind(BUILD))
     if update.state == S.FAILED:
@@ -83,6 +83,10 @@ def check_jobs(update: Update) -> None:
         if job.state == JobState.SUCCEEDED:
             assert job.report is not None
             assert job.report.attempt == job.attempt
+        if job.state == JobState.DEP_WAIT:
+            assert job.report is not None
+            assert job.report.missing
+            assert update.reason
 
 
 def check_instructions(update: Update, said: tuple[Instruction, ...]) -> None:
@@ -92,6 +96,10 @@ def check_instructions(update: Update, said: tuple[Instruction, ...]) -> None:
             job = update.job(instruction.kind, instruction.arch)
             assert job is not None
             assert (job.state, job.attempt) == (JobState.QUEUED, instruction.attempt)
+        if isinstance(instruction, Look):
+            job = update.job(instruction.kind, instruction.arch)
+            assert job is not None
+            assert (job.state, job.attempt) == (JobState.DEP_WAIT, instruction.attempt)
         if isinstance(instruction, Upload | Confirm):
             assert update.state == S.PUBLISHING
     assert len(set(said)) == len(said)

@@ -99,7 +99,7 @@ def reachable() -> set[tuple[UpdateState, type[Event], UpdateState]]:
 
 
 def shape(update: Update) -> object:
-    """What decides how an update may go on; attempt numbers only grow, so they are left out."""
+    """What decides how an update may go on; left out is what only grows, and how often a dependency was missed."""
     jobs = tuple((job.kind, job.arch, job.state, job.farm_faults, job.cancel) for job in update.jobs)
     return update.state, jobs, len(update.valid_approvals()), bool(update.signed), update.uploaded_at is None
 
@@ -194,6 +194,13 @@ def test_after_too_many_faults_of_the_farm_the_job_is_given_up_and_the_farm_is_t
     assert (walk.update.state, walk.update.blame) == (S.FAILED, Blame.FARM)
     assert f"given up after {MAX_FARM_FAULTS} faults" in walk.update.reason
     assert "the mirror is unreachable" in walk.update.reason
+
+
+def test_the_workers_that_failed_a_job_are_remembered_until_a_retry() -> None:
+    walk = Walk().plan().claim(BUILD).lose(BUILD).claim(BUILD).lose(BUILD)
+    assert walk.job(BUILD, Arch.AMD64).failed_on == ("host-1",)
+    walk.do(BUILD, state=JobState.FAILED).at(Retried(AT, "alice"))
+    assert walk.job(BUILD, Arch.AMD64).failed_on == ()
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.UNINSTALLABLE])

@@ -21,6 +21,7 @@ from coordinator.model import (
 from coordinator.pipeline import (
     Approved,
     Cancelled,
+    DependenciesMet,
     Event,
     Instruction,
     JobClaimed,
@@ -43,6 +44,7 @@ from workers.wire.report import Artifact, Outcome, Report
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
 BUILD, TEST = JobKind.BUILD, JobKind.TEST
 PEOPLE = ("alice", "bob", "carol")
+MISSING = ("libfoo-dev (>= 2)",)
 ENDS = (JobState.SUCCEEDED, JobState.FAILED, JobState.UNINSTALLABLE)
 FILES = (File("hello_1.0-1+deb12u1_multi.changes", "c" * 64, 9),)
 
@@ -124,6 +126,14 @@ class Walk:
         """Claim and end a job; a second look at `said` sees what the end asked for."""
         return self.claim(kind, arch).end(kind, arch, state)
 
+    def miss(self, kind: JobKind, arch: Arch = Arch.AMD64) -> "Walk":
+        """Claim a job and find that the archive does not have what it needs."""
+        return self.do(kind, arch, JobState.DEP_WAIT)
+
+    def meet(self, kind: JobKind, arch: Arch = Arch.AMD64) -> "Walk":
+        """The archive has it now."""
+        return self.at(met(self.job(kind, arch)))
+
     def approve(self, *people: str) -> "Walk":
         for person in people:
             self.at(Approved(AT, approval_by(person, self.update)))
@@ -138,12 +148,25 @@ def claimed(job: Job, attempt: int | None = None) -> JobClaimed:
 def ended(update: Update, job: Job, state: JobState, attempt: int | None = None) -> JobEnded:
     number = job.attempt if attempt is None else attempt
     said = report_on(update, job.kind, job.arch, number)
+    if state == JobState.DEP_WAIT:
+        said = replace(said, outcome=Outcome.UNINSTALLABLE, reason="apt says no", artifacts=(), missing=MISSING)
     return JobEnded(AT, job.kind, job.arch, number, state, f"it {state}", said)
 
 
+def met(job: Job, attempt: int | None = None) -> DependenciesMet:
+    return DependenciesMet(AT, job.kind, job.arch, job.attempt if attempt is None else attempt)
+
+
 def in_state(state: UpdateState) -> Update:
-    """An update that came to that state by its own moves; while it works, one job is leased and one is queued."""
+    """An update that came to that state by its own moves; while it works, a job is leased, queued and in Dep-Wait."""
     return _WALKS[state]().update
+
+
+def built(*archs: Arch) -> Walk:
+    walk = Walk().plan(archs, archs)
+    for arch in archs:
+        walk.do(BUILD, arch)
+    return walk
 
 
 def built_and_tested() -> Walk:
@@ -159,11 +182,12 @@ def signed() -> Walk:
 
 
 _BOTH = (Arch.AMD64, Arch.ARM64)
+_ALL = (*_BOTH, Arch.I386)
 _WALKS: dict[UpdateState, Callable[[], Walk]] = {
     UpdateState.RECEIVED: Walk,
     UpdateState.PLANNED: lambda: Walk().plan(_BOTH),
-    UpdateState.BUILDING: lambda: Walk().plan(_BOTH).claim(BUILD),
-    UpdateState.TESTING: lambda: Walk().plan(_BOTH, _BOTH).do(BUILD).do(BUILD, Arch.ARM64).claim(TEST),
+    UpdateState.BUILDING: lambda: Walk().plan(_ALL).miss(BUILD, Arch.I386).claim(BUILD),
+    UpdateState.TESTING: lambda: built(*_ALL).miss(TEST, Arch.I386).claim(TEST),
     UpdateState.AWAITING_APPROVAL: built_and_tested,
     UpdateState.SIGNING: lambda: built_and_tested().approve("alice", "bob"),
     UpdateState.PUBLISHING: signed,
@@ -180,8 +204,10 @@ def possible(update: Update) -> Iterator[Event]:
         if job.state == JobState.QUEUED:
             yield claimed(job)
         if job.state == JobState.LEASED:
-            yield from (ended(update, job, state) for state in (*ENDS, JobState.CANCELLED))
+            yield from (ended(update, job, state) for state in (*ENDS, JobState.CANCELLED, JobState.DEP_WAIT))
             yield JobLost(AT, job.kind, job.arch, job.attempt, "its lease ran out")
+        if job.state == JobState.DEP_WAIT:
+            yield met(job)
     # What failed otherwise nobody may approve, though the table has a row for it.
     if update.state != UpdateState.FAILED or update.approvable:
         yield from (Approved(AT, approval_by(person, update)) for person in PEOPLE)
@@ -192,8 +218,11 @@ def possible(update: Update) -> Iterator[Event]:
     yield Published(AT)
     yield Refused(AT, "it cannot go on", Blame.FARM)
     yield Cancelled(AT, "alice")
-    yield Retried(AT, "alice")
-    yield Retried(AT, "alice", update.approvals)
+    # What is being worked on is retried where it waits for dependencies alone.
+    working = update.state in (UpdateState.BUILDING, UpdateState.TESTING)
+    if not working or any(job.state == JobState.DEP_WAIT for job in update.jobs):
+        yield Retried(AT, "alice")
+        yield Retried(AT, "alice", update.approvals)
     yield Withdrawn(AT, "sam", "a better patch")
 
 
@@ -204,6 +233,7 @@ def stale(update: Update) -> Iterator[Event]:
             yield claimed(job, attempt)
             yield ended(update, job, JobState.SUCCEEDED, attempt)
             yield JobLost(AT, job.kind, job.arch, attempt, "late")
+            yield met(job, attempt)
 
 
 def some(kind: type[Event], update: Update) -> Event:
@@ -213,7 +243,7 @@ def some(kind: type[Event], update: Update) -> Event:
     fitting = [event for event in possible(update) if type(event) is kind]
     job = Job(BUILD, Arch.AMD64, JobState.LEASED, attempt=1)
     lost = JobLost(AT, BUILD, Arch.AMD64, 1, "lost")
-    made = (*fitting, claimed(job), ended(update, job, JobState.SUCCEEDED), lost)
+    made = (*fitting, claimed(job), ended(update, job, JobState.SUCCEEDED), lost, met(job), Retried(AT, "alice"))
     return next(event for event in made if type(event) is kind)
 
 

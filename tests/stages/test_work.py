@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.dsc import without_epoch
-from coordinator.model import File, Source
+from coordinator.model import File, JobState, Source
 from coordinator.recipe import PLACEHOLDERS, StepRules, WorkRules
-from coordinator.work import fill, host_of, make_order, tree_of, unfit
+from coordinator.work import Judgement, fill, host_of, make_order, tree_of, unfit, unmet
 from tests.pipeline.walk import Walk, report_on, source
 from tests.stages.kit import RECIPE, SITE
 from workers.wire.arch import Arch
 from workers.wire.order import Input, JobKind, Network, Order, User
-from workers.wire.report import Artifact
+from workers.wire.report import Artifact, Outcome, Report
 
 VALUES = {"dsc": "hello_1.0.dsc", "tree": "hello-1.0", "arch": "amd64"}
 CHANGES = ("./a.changes", "./b.changes")
@@ -134,3 +134,27 @@ def test_every_input_has_its_digest() -> None:
 def test_files_are_kept_under_plain_names_that_differ(names: tuple[str, ...], why: str) -> None:
     said = report_on(Walk().plan().update, JobKind.BUILD, Arch.AMD64, 1)
     assert unfit(replace(said, artifacts=tuple(Artifact(name, "a" * 64, 1) for name in names))) == why
+
+
+def missing(*dependencies: str) -> Report:
+    walk = Walk().plan()
+    said = report_on(walk.update, JobKind.BUILD, Arch.AMD64, 1)
+    return replace(said, outcome=Outcome.UNINSTALLABLE, reason="apt says no", missing=dependencies)
+
+
+def test_dependencies_that_are_named_are_waited_for() -> None:
+    assert unmet(missing("libfoo-dev (>= 2)", "a1 | b2")) == Judgement(
+        JobState.DEP_WAIT, "waits for libfoo-dev (>= 2), a1 | b2"
+    )
+
+
+def test_of_many_missing_dependencies_a_few_are_told() -> None:
+    reason = unmet(missing(*(f"lib{number}" for number in range(50)))).reason
+    assert reason == "waits for lib0, lib1, lib2, lib3, lib4 and 45 more"
+
+
+@pytest.mark.parametrize(
+    "named", [(), ("libfoo", "../../x"), ("lib foo",), tuple(f"lib{number}" for number in range(1000))]
+)
+def test_where_no_dependency_is_named_or_one_that_is_none_nothing_is_waited_for(named: tuple[str, ...]) -> None:
+    assert unmet(missing(*named)) == Judgement(JobState.UNINSTALLABLE, "apt says no")

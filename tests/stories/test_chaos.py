@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coordinator.depends import Package
+from coordinator.engine.collector import references
 from coordinator.errors import ArchiveUnreachable, BadSignature, DiskFull, IllegalMove
 from coordinator.model import UpdateState as S
 from tests.farm import ALICE, BOB, CAROL, LEASE, Farm
@@ -20,7 +22,7 @@ from workers.wire.order import JobKind
 
 HOME = {S.PUBLISHED, S.REJECTED, S.WITHDRAWN}
 #: More rounds than the longest way takes: what failed is retried, and a lease or a confirmation runs out in between.
-ROUNDS = 12
+ROUNDS = 20
 
 
 def submit(farm: Farm) -> None:
@@ -68,6 +70,13 @@ HAPPENINGS: dict[str, Callable[[Farm], object]] = {
     "a second passes": lambda farm: farm.pass_time(1),
     "a lease passes": lambda farm: farm.pass_time(LEASE + 1),
     "an hour passes": lambda farm: farm.pass_time(3600),
+    "a week passes": lambda farm: farm.pass_time(7 * 24 * 3600),
+    "the clock is set back": lambda farm: farm.clock.move(-3600),
+    "somebody uploads and goes away": lambda farm: farm.blobs.full or farm.blobs.add(b"never submitted"),
+    "files are collected": Farm.collect,
+    "a dependency is missing": lambda farm: farm.misses("libfoo-dev (>= 2)"),
+    "the archive has it": lambda farm: farm.archive.has.update({"bookworm": [Package("libfoo-dev", "2")]}),
+    "the archive is away": lambda farm: setattr(farm.archive, "unreachable", "away"),
     "alice approves": newest(lambda farm, number: farm.approve(number, ALICE)),
     "bob approves": newest(lambda farm, number: farm.approve(number, BOB)),
     "bob leaves": lambda farm: (farm.people / "bob.asc").unlink(missing_ok=True),
@@ -103,6 +112,7 @@ def all_is_well(farm: Farm) -> None:
     farm.signer.away, farm.signer.refuses, farm.signer.alters = False, "", ""
     farm.uploader.fails, farm.uploader.cuts = 0, []
     farm.target.hides = farm.target.unreachable = False
+    farm.archive.unreachable, farm.archive.has = "", {"bookworm": [Package("libfoo-dev", "2")]}
     for host in farm.hosts:
         host.up, host.dies = True, False
     farm.mend()
@@ -111,7 +121,7 @@ def all_is_well(farm: Farm) -> None:
 def bring_home(farm: Farm) -> None:
     """People do what is theirs to do, until nothing is left."""
     for _ in range(ROUNDS):
-        farm.pass_time(LEASE + 1)
+        farm.wait(2 * LEASE)
         farm.run()
         for update in farm.store.updates():
             if update.state == S.FAILED:
@@ -133,3 +143,5 @@ def test_whatever_happens_every_update_comes_home(tmp_path_factory: pytest.TempP
     all_is_well(farm)
     bring_home(farm)
     assert {update.state for update in farm.store.updates()} <= HOME
+    farm.collect()
+    assert all(farm.blobs.has(sha256) for update in farm.store.updates() for sha256 in references(update))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.errors import Blame, NotAllowed
+from coordinator.errors import BadRequest, Blame, NotAllowed
 from coordinator.errors import Fenced as NotCurrent
 from coordinator.model import JobState, Verdict
 from coordinator.model import UpdateState as S
@@ -13,19 +13,23 @@ from coordinator.pipeline import FAULT_WAITS, MAX_FARM_FAULTS
 from tests.farm import LEASE, Farm
 from workers.errors import Fenced
 from workers.sandbox.fake import Play
-from workers.wire.arch import Arch, Tier
+from workers.wire.arch import Arch
 from workers.wire.order import JobKind
 from workers.wire.report import Outcome
 
 BUILD, TEST = JobKind.BUILD, JobKind.TEST
-UNMET = Play(b" builddeps : Depends: libnone-dev but it is not installable\n", exit_code=100)
+UNMET = Play(b" libnone-dev : Depends: libnone1 (= 2) but 1 is to be installed\n", exit_code=100)
 MIRROR = Play(b"E: Failed to fetch http://mirror.invalid/Packages  Hash Sum mismatch\n", exit_code=100)
+
+
+def last_word(farm: Farm, number: int) -> str:
+    """What the history says last."""
+    return farm.store.history(number)[-1].detail
 
 
 def lapse(farm: Farm) -> None:
     """Wait until every lease has run out, and let the engine see it."""
-    farm.pass_time(LEASE + 1)
-    farm.engine.tick()
+    farm.wait(2 * LEASE)
 
 
 def test_a_worker_that_dies_loses_its_lease_and_another_takes_over(farm: Farm) -> None:
@@ -86,7 +90,7 @@ def test_an_old_attempt_does_not_end_or_keep_the_one_that_the_same_worker_has_no
     farm.run()
     lapse(farm)
     key, other = farm.update(number).key(farm.job(number)), farm.job(number, BUILD, Arch.ARM64).report
-    host.wire.claim(key, 2, Tier.NATIVE)
+    host.wire.claim()
     assert other is not None
     with pytest.raises(Fenced):
         host.wire.report(replace(other, job=key, attempt=1, worker="w-amd64"))
@@ -107,9 +111,8 @@ def test_nobody_reports_for_another_worker(farm: Farm) -> None:
 def test_a_worker_that_never_signed_on_gets_nothing(farm: Farm) -> None:
     number = farm.submit()
     farm.engine.tick()
-    key = farm.update(number).key(farm.job(number))
     with pytest.raises(NotAllowed, match="has not signed on"):
-        farm.coordinator.claim(key, 1, "w-stranger", Tier.NATIVE)
+        farm.coordinator.claim("w-stranger", "a" * 16)
     assert farm.job(number).state == JobState.QUEUED
 
 
@@ -170,7 +173,7 @@ def test_a_package_that_does_not_build_is_not_tried_again(farm: Farm) -> None:
     assert update.reason == "build on arm64: step compile ended with exit code 2"
 
 
-def test_dependencies_that_cannot_be_met_are_told_and_not_tried_again(farm: Farm) -> None:
+def test_dependencies_that_cannot_be_met_though_none_is_missing_are_told_and_not_tried_again(farm: Farm) -> None:
     farm.will(BUILD, Arch.AMD64, UNMET, "depends")
     number = farm.submit()
     farm.run()
@@ -213,7 +216,7 @@ def test_a_testbed_that_fails_is_a_fault_of_the_farm(farm: Farm) -> None:
     assert (farm.job(number, TEST).attempt, farm.update(number).blame) == (MAX_FARM_FAULTS, Blame.FARM)
 
 
-def test_a_report_whose_files_did_not_arrive_is_not_taken(farm: Farm) -> None:
+def test_a_worker_that_lies_about_a_file_loses_its_attempt_and_the_history_says_so(farm: Farm) -> None:
     farm.hosts[0].dies = True
     number = farm.submit(tested=False)
     farm.run()
@@ -221,9 +224,11 @@ def test_a_report_whose_files_did_not_arrive_is_not_taken(farm: Farm) -> None:
     assert other is not None
     forged = replace(other.artifacts[0], sha256="0" * 64)
     said = replace(other, job=key, outcome=Outcome.FINISHED, worker="w-amd64", artifacts=(forged,))
-    with pytest.raises(Exception, match="there is no file with the sha256"):
+    with pytest.raises(BadRequest, match="there is no file with the sha256"):
         farm.coordinator.report("w-amd64", said)
-    assert farm.job(number).state == JobState.LEASED
+    job = farm.job(number)
+    assert (job.state, job.attempt, job.farm_faults, job.failed_on) == (JobState.QUEUED, 2, 1, ("w-amd64",))
+    assert f"the worker w-amd64 reported what is not so: '{forged.name}' did not arrive" in last_word(farm, number)
 
 
 def asleep(farm: Farm) -> int:
@@ -231,7 +236,7 @@ def asleep(farm: Farm) -> int:
     number = farm.submit(tested=False)
     farm.engine.tick()
     farm.engine.tick()
-    farm.hosts[0].wire.claim(farm.update(number).key(farm.job(number)), 1, Tier.NATIVE)
+    farm.hosts[0].wire.claim()
     farm.clock.move(3600)
     farm.restart_engine()
     farm.engine.tick()
@@ -242,15 +247,15 @@ def test_a_build_outlives_a_coordinator_that_was_down_for_longer_than_its_lease(
     number = asleep(farm)
     assert farm.job(number).state == JobState.LEASED
     farm.hosts[0].wire.renew(farm.update(number).key(farm.job(number)), 1)
-    farm.pass_time(LEASE)
-    farm.engine.tick()
+    farm.wait(LEASE)
     assert (farm.job(number).state, farm.job(number).attempt) == (JobState.LEASED, 1)
 
 
 def test_a_worker_that_died_while_the_coordinator_was_down_loses_its_lease_a_lease_later(farm: Farm) -> None:
     number = asleep(farm)
-    farm.pass_time(LEASE)
-    farm.engine.tick()
+    farm.wait(LEASE)
+    assert farm.job(number).state == JobState.LEASED
+    farm.wait(1)
     assert (farm.job(number).state, farm.job(number).attempt) == (JobState.QUEUED, 2)
 
 
@@ -260,6 +265,7 @@ def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken_back(farm: Farm
     number = farm.submit(tested=False)
     farm.run()
     key = farm.update(number).key(farm.job(number))
+    farm.wait(LEASE)
     farm.store.meanwhile = lambda: host.wire.renew(key, 1)
-    lapse(farm)
+    farm.wait(1)
     assert (farm.job(number).state, farm.job(number).attempt) == (JobState.LEASED, 1)

@@ -9,7 +9,7 @@ from coordinator.model import UpdateState as S
 from tests.farm import ALICE, BOB, Farm
 from workers.errors import Fenced
 from workers.sandbox.fake import Play
-from workers.wire.arch import Arch, Tier
+from workers.wire.arch import Arch
 from workers.wire.order import JobKind
 
 BUILD, TEST = JobKind.BUILD, JobKind.TEST
@@ -44,8 +44,7 @@ def test_a_cancelled_job_whose_worker_dies_is_not_tried_again(farm: Farm) -> Non
     number = farm.submit(tested=False)
     farm.run()
     farm.coordinator.cancel(number, "alice")
-    farm.pass_time(61)
-    farm.run()
+    farm.wait(61)
     assert (farm.job(number).state, farm.job(number).attempt) == (JobState.CANCELLED, 1)
 
 
@@ -111,7 +110,7 @@ def test_a_worker_is_not_heard_any_more_when_the_update_was_taken_back(farm: Far
     job = farm.job(number)
     assert (job.state, job.report) == (JobState.CANCELLED, None)
     with pytest.raises(Fenced):
-        farm.hosts[0].wire.claim(farm.update(number).key(job), 1, Tier.NATIVE)
+        farm.hosts[0].wire.claim()
 
 
 def test_what_is_being_published_cannot_be_taken_back(farm: Farm) -> None:
@@ -137,7 +136,7 @@ def test_the_plan_waits_for_a_worker_and_goes_on_when_one_comes(empty: Farm) -> 
 
 def test_a_worker_that_was_not_heard_of_for_long_is_not_planned_with(farm: Farm) -> None:
     farm.hosts[1].up = False
-    farm.pass_time(121)
+    farm.wait(121)
     number = farm.submit()
     farm.run()
     assert [job.arch for job in farm.update(number).of_kind(BUILD)] == [Arch.AMD64]
@@ -153,7 +152,7 @@ def test_the_history_tells_which_architectures_were_left_out(farm: Farm) -> None
 
 def test_a_worker_that_was_silent_for_a_moment_is_planned_with(farm: Farm) -> None:
     farm.hosts[1].up = False
-    farm.pass_time(119)
+    farm.wait(119)
     number = farm.submit()
     farm.engine.tick()
     assert [job.arch for job in farm.update(number).of_kind(BUILD)] == [Arch.AMD64, Arch.ARM64]
@@ -162,7 +161,7 @@ def test_a_worker_that_was_silent_for_a_moment_is_planned_with(farm: Farm) -> No
 def test_workers_that_all_fell_silent_are_waited_for(farm: Farm) -> None:
     for host in farm.hosts:
         host.up = False
-    farm.pass_time(3600)
+    farm.wait(3600)
     number = farm.submit()
     farm.run()
     assert farm.state(number) == S.RECEIVED

@@ -10,8 +10,10 @@ from typing import Any, BinaryIO, cast
 
 from fastapi.testclient import TestClient
 
+from coordinator.duty import Duty, Held, Presence
 from coordinator.errors import BadRequest, BadSource, UnknownName
 from coordinator.model import (
+    Clearance,
     File,
     HistoryEntry,
     Job,
@@ -39,6 +41,18 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 TOKENS = {"p-token": ("paula", Role.PERSON), "w-token": ("w1", Role.WORKER), "s-token": ("signer", Role.SIGNER)}
 RECIPES = Path(__file__).parents[2] / "recipes"
 KEY = JobKey(1, JobKind.BUILD, Arch.AMD64)
+WORKER = Worker(
+    name="w1",
+    tiers={Arch.AMD64: Tier.NATIVE},
+    slots=2,
+    last_seen_at=NOW - timedelta(seconds=5),
+    host="host",
+    cores=2,
+    memory_bytes=8 << 30,
+    trust_domain="w1",
+    clearance=Clearance.EMBARGOED,
+    draining=False,
+)
 LIMITS = Limits(3600, 2, 1 << 30, 100, 1 << 30, 1 << 20, 1 << 30, 100)
 
 
@@ -89,6 +103,7 @@ class FakeStore:
         self.past = [begin_entry(update(UpdateState.RECEIVED), "SourceAccepted", "hello 1.1")]
         self.open: list[Waiting] = []
         self.listed: tuple[Sequence[UpdateState], int] = ((), 0)
+        self.decided: list[tuple[object, ...]] = []
 
     def load(self, number: int) -> Update:
         if number != self.known.id:
@@ -106,7 +121,18 @@ class FakeStore:
         return self.open
 
     def workers(self) -> list[Worker]:
-        return [Worker("w1", {Arch.AMD64: Tier.NATIVE}, 2, NOW - timedelta(seconds=5))]
+        return [WORKER]
+
+    def grant(self, name: str, role: Role, token_sha256: str) -> None:
+        self.decided.append(("grant", name, role, token_sha256))
+
+    def admit(self, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
+        self.decided.append(("admit", name, trust_domain, clearance))
+
+    def drain(self, name: str, draining: bool) -> None:
+        if name != WORKER.name:
+            raise UnknownName(f"there is no worker {name}")
+        self.decided.append(("drain", name, draining))
 
     def bearer(self, token_sha256: str) -> tuple[str, Role] | None:
         return {sha256_of(token): who for token, who in TOKENS.items()}.get(token_sha256)
@@ -170,6 +196,7 @@ class FakeFarm:
         self.recipes = Recipes(RECIPES)
         self.asked: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
+        self.on_duty = [Duty(WORKER, Presence.UP, (Held("w1", KEY, 1, NOW),))]
 
     def __getattr__(self, name: str) -> Any:
         def ask(*arguments: Any) -> Any:
@@ -188,6 +215,8 @@ class FakeFarm:
             "signing_requests": [SigningRequest(self.store.known, "archive")],
             "report": None,
             "sign_on": None,
+            "duties": self.on_duty,
+            "dismiss": None,
         }
 
 

@@ -17,12 +17,16 @@ PEOPLES = [
     ("POST", "/updates/1/withdraw"),
     ("GET", "/jobs/1/build/amd64/1/log"),
     ("GET", "/workers"),
+    ("PUT", "/workers/w1/admission"),
+    ("POST", "/workers/w1/drain"),
+    ("POST", "/workers/w1/resume"),
+    ("DELETE", "/workers/w1"),
     ("GET", "/suites"),
 ]
 SIGNERS = [("GET", "/signing"), ("POST", "/signing/1"), ("POST", "/signing/1/refusal")]
 WORKERS = [
     ("PUT", "/workers/w1"),
-    ("POST", "/jobs/1/build/amd64/1/claim"),
+    ("POST", "/workers/w1/claim?claim=0123456789abcdef"),
     ("POST", "/jobs/1/build/amd64/1/renew?worker=w1"),
     ("POST", "/jobs/1/build/amd64/1/log?offset=0"),
     ("POST", "/jobs/1/build/amd64/1/report"),

@@ -15,6 +15,7 @@ S, J = UpdateState, JobState
     ("state", "build", "test"),
     [
         (J.WAITING, Word.DEP_WAIT, Word.DEP_WAIT),
+        (J.DEP_WAIT, Word.DEP_WAIT, Word.DEP_WAIT),
         (J.QUEUED, Word.NEEDS_BUILD, Word.NEEDS_TEST),
         (J.LEASED, Word.BUILDING, Word.TESTING),
         (J.SUCCEEDED, Word.BUILT, Word.TESTED),

@@ -10,11 +10,12 @@ from fastapi.testclient import TestClient
 from coordinator.errors import Fenced
 from coordinator.model import JobState
 from tests.web.kit import KEY, FakeFarm, job, offer, report, update
-from workers.wire.arch import Arch, Tier
+from workers.wire.arch import Arch
 from workers.wire.codec import decode, encode
 from workers.wire.order import JobKind, Order
 
 AT = "/api/v1/jobs/1/build/amd64/1"
+CLAIM = "0123456789abcdef"
 
 
 def lease(farm: FakeFarm, worker: str = "w1", attempt: int = 1) -> None:
@@ -23,24 +24,25 @@ def lease(farm: FakeFarm, worker: str = "w1", attempt: int = 1) -> None:
 
 
 def test_a_claim_answers_the_order(worker: TestClient, farm: FakeFarm) -> None:
-    answer = worker.post(f"{AT}/claim", json={"worker": "w1", "tier": "native"})
+    answer = worker.post(f"/api/v1/workers/w1/claim?claim={CLAIM}")
     assert decode(Order, answer.content).job == KEY
-    assert farm.asked == [("claim", KEY, 1, "w1", Tier.NATIVE)]
+    assert farm.asked == [("claim", "w1", CLAIM)]
 
 
-def test_a_claim_that_came_too_late_is_409(worker: TestClient, farm: FakeFarm) -> None:
-    farm.error = Fenced("another has it")
-    assert worker.post(f"{AT}/claim", json={"worker": "w1", "tier": "native"}).status_code == 409
+def test_a_claim_of_nothing_is_409(worker: TestClient, farm: FakeFarm) -> None:
+    farm.error = Fenced("there is nothing to do")
+    assert worker.post(f"/api/v1/workers/w1/claim?claim={CLAIM}").status_code == 409
 
 
-@pytest.mark.parametrize("body", [{"worker": "w1"}, {"worker": "w1", "tier": "fast"}, {"worker": "w1", "x": 1}])
-def test_a_claim_that_is_not_understood_is_400(worker: TestClient, body: object) -> None:
-    assert worker.post(f"{AT}/claim", json=body).status_code == 400
+@pytest.mark.parametrize("query", ["", "?claim=", "?claim=xyz", f"?claim={CLAIM * 5}", f"?claim={CLAIM}%0a"])
+def test_a_claim_that_is_not_understood_is_400(worker: TestClient, farm: FakeFarm, query: str) -> None:
+    assert worker.post(f"/api/v1/workers/w1/claim{query}").status_code == 400
+    assert farm.asked == []
 
 
 def test_no_worker_speaks_for_another(worker: TestClient, farm: FakeFarm) -> None:
     answers = [
-        worker.post(f"{AT}/claim", json={"worker": "w2", "tier": "native"}),
+        worker.post(f"/api/v1/workers/w2/claim?claim={CLAIM}"),
         worker.post(f"{AT}/renew?worker=w2"),
         worker.post(f"{AT}/report", content=encode(report(worker="w2"))),
         worker.put("/api/v1/workers/w2", content=encode(offer("w2"))),
@@ -96,8 +98,7 @@ def test_a_log_of_an_attempt_that_another_has_is_409(
 
 @pytest.mark.parametrize("path", ["1/build/vax/1", "1/deploy/amd64/1", "1/build/amd64/0", "1/build/amd64/9999999999"])
 def test_an_address_of_no_possible_job_is_400(worker: TestClient, path: str) -> None:
-    body = {"worker": "w1", "tier": "native"}
-    assert worker.post(f"/api/v1/jobs/{path}/claim", json=body).status_code == 400
+    assert worker.post(f"/api/v1/jobs/{path}/renew?worker=w1").status_code == 400
 
 
 def test_a_body_that_is_too_large_to_hold_is_413(worker: TestClient, farm: FakeFarm) -> None:
@@ -107,4 +108,5 @@ def test_a_body_that_is_too_large_to_hold_is_413(worker: TestClient, farm: FakeF
 
 
 def test_workers_are_listed_with_what_they_run(person: TestClient) -> None:
-    assert [each["tiers"] for each in person.get("/api/v1/workers").json()] == [{Arch.AMD64: "native"}]
+    listed = person.get("/api/v1/workers").json()
+    assert [each["worker"]["tiers"] for each in listed] == [{Arch.AMD64: "native"}]

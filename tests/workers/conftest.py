@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The container engine and base images for the tests that are marked `engine`."""
 
+import platform
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import docker
 import pytest
 
 from workers.images import Base, DockerImages
-from workers.sandbox.docker import DockerSandbox, connect
+from workers.proxy import DockerProxy, own_arch
+from workers.sandbox.docker import DockerSandbox, connect, owner
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index
 
@@ -22,13 +24,23 @@ def client() -> Iterator[docker.DockerClient]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def proxy(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerProxy]:
+    """The way to the mirror, on networks that are gone afterwards."""
+    home = tmp_path_factory.mktemp("proxy")
+    mine = owner("testfarm", "w1")
+    proxy = DockerProxy(client, DockerImages(client, home, mine), home, own_arch(platform.machine(), ()), mine)
+    yield proxy
+    proxy.remove()
+
+
 @pytest.fixture
-def sandbox(client: docker.DockerClient) -> Iterator[DockerSandbox]:
+def sandbox(client: docker.DockerClient, proxy: DockerProxy) -> Iterator[DockerSandbox]:
     """A sandbox that has nothing before and after."""
-    box = DockerSandbox(client, "testfarm", "w1")
-    box.sweep()
+    box = DockerSandbox(client, "testfarm", "w1", proxy)
+    box.sweep(())
     yield box
-    assert box.sweep() == 0
+    assert box.sweep(()) == 0
 
 
 @pytest.fixture(scope="session")
@@ -53,4 +65,6 @@ def base(
 ) -> Callable[[Arch], Base]:
     """The base image of an architecture: the engine keeps it for the next run."""
     home: Path = tmp_path_factory.mktemp("images")
-    return lambda arch: DockerImages(client, home).ensure(debian, arch, lambda _: None, lambda: None)
+    return lambda arch: DockerImages(client, home, owner("testfarm", "w1")).ensure(
+        debian, arch, lambda _: None, lambda: None
+    )

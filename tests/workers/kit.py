@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from workers import held
 from workers.attempt import Tools
 from workers.config import WorkerConfig
+from workers.ending import End
 from workers.errors import Fenced
 from workers.images import Base, Images
+from workers.layers import Layers
 from workers.sandbox import Sandbox
-from workers.sandbox.fake import FakeImages, FakeSandbox, Play
+from workers.sandbox.fake import FakeImages, FakeLayers, FakeSandbox, Play
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import Environment, Index, Input, JobKey, JobKind, Limits, Network, Order, Step, User
 from workers.wire.report import Heartbeat, Offer, Report
@@ -74,8 +77,11 @@ class MemoryFarm:
     def sign_on(self, offer: Offer) -> None:
         self.offers.append(offer)
 
-    def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
+    def claim(self) -> Order:
+        """The one order there is, once."""
         self._fence()
+        if self.claims:
+            raise Fenced("nothing to do")
         self.claims += 1
         return self.given
 
@@ -87,8 +93,8 @@ class MemoryFarm:
         self._fence()
         if self.log_fails:
             raise OSError("no route to the coordinator")
-        assert offset == len(self.written)
-        self.written += data
+        assert offset <= len(self.written)
+        self.written += data[len(self.written) - offset :]
         return len(self.written)
 
     def report(self, report: Report) -> None:
@@ -109,12 +115,22 @@ class Bench:
         self.farm = MemoryFarm(given)
         self.sandbox = FakeSandbox(plays)
         self.images = FakeImages(Base("sha256:base", ("security amd64: mid-sync",)))
-        self.ending = False
-        self.worker = worker(home, self.farm, lambda: (self.sandbox, self.images), lambda: self.ending)
+        self.layers = FakeLayers()
+        self.ending = End.NOT_YET
+        self.home = home
+        self.tools = tools(self.farm, self.sandbox, self.images, self.layers)
+        self.worker = worker(home, self.farm, lambda: self.tools, lambda: self.ending)
 
     def work(self) -> Report:
         """Answer one ring; the report that came of it."""
-        self.worker.work(self.farm.given.job, self.farm.given.attempt, self.farm.given.host)
+        self.worker.work()
+        return self.farm.reports[-1]
+
+    def adopt(self) -> Report:
+        """Another process of the worker goes on with what there is; the report that came of it."""
+        self.ending = End.NOT_YET
+        [orphan] = held.orphans(self.home)
+        self.worker.adopt(orphan)
         return self.farm.reports[-1]
 
     @property
@@ -123,15 +139,13 @@ class Bench:
         return self.farm.written.decode()
 
 
-def worker(
-    home: Path, farm: MemoryFarm, engine: Callable[[], tuple[Sandbox, Images]], ending: Callable[[], bool]
-) -> Worker:
+def worker(home: Path, farm: MemoryFarm, with_tools: Callable[[], Tools], ending: Callable[[], End]) -> Worker:
     """A worker called `w1`."""
     tiers = {Arch.AMD64: Tier.NATIVE, Arch.ARM64: Tier.EMULATED}
     config = WorkerConfig("", "", "w1", home / "token", "testfarm", home, 1, tiers, "host", 2, 8 << 30, 1 << 30)
-    return Worker(config, farm, engine, ending)
+    return Worker(config, farm, with_tools, ending)
 
 
-def tools(farm: MemoryFarm, sandbox: Sandbox, images: Images, scratch: Path, tier: Tier = Tier.NATIVE) -> Tools:
+def tools(farm: MemoryFarm, sandbox: Sandbox, images: Images, layers: Layers) -> Tools:
     """What an attempt works with."""
-    return Tools(farm, sandbox, images, "testfarm", "w1", tier, scratch)
+    return Tools(farm, sandbox, images, layers, "testfarm", "w1")

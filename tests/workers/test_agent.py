@@ -19,17 +19,18 @@ from kombu import Queue
 
 from tests.workers.kit import MemoryFarm, order, worker
 from workers.agent import celery_app
+from workers.ending import End
 from workers.images import Base
 from workers.wire import broker
-from workers.wire.arch import Arch, Tier, queue_of
+from workers.wire.arch import Arch, Tier
 from workers.wire.codec import decode, encode
 from workers.wire.order import Environment, Order, Step
 from workers.wire.report import Heartbeat, Offer, Outcome, Report
 
 
-def test_a_worker_listens_only_to_the_architectures_it_offers(tmp_path: Path) -> None:
-    app = celery_app(worker(tmp_path, MemoryFarm(), lambda: pytest.fail("no engine"), lambda: False))
-    assert {queue.name for queue in app.conf.task_queues} == {"jobs.amd64", "jobs.arm64"}
+def test_a_worker_listens_to_its_own_bell_alone(tmp_path: Path) -> None:
+    app = celery_app(worker(tmp_path, MemoryFarm(), lambda: pytest.fail("no engine"), lambda: End.NOT_YET))
+    assert {queue.name for queue in app.conf.task_queues} == {"bell.w1"}
     assert broker.TASK in app.tasks
 
 
@@ -150,9 +151,9 @@ def test_a_ring_is_answered_and_a_worker_that_is_told_to_end_hands_its_attempt_b
         "w1", {Arch.AMD64: Tier.NATIVE}, 1, socket.gethostname(), 1, 1 << 30
     )
     bell = Celery("bell", set_as_current=False)
-    bell.conf.update(broker.settings(redis, "testfarm"), task_queues=[Queue(queue_of(Arch.AMD64))])
+    bell.conf.update(broker.settings(redis, "testfarm"), task_queues=[Queue(broker.queue_of("w1"))])
     for _ in range(2):
-        bell.send_task(broker.TASK, args=[7, "build", "amd64", 3], queue=queue_of(Arch.AMD64))
+        bell.send_task(broker.TASK, args=["7/build/amd64", 3], queue=broker.queue_of("w1"))
     bell.close()
     assert coordinator.running.wait(120)
     started.send_signal(signal.SIGTERM)

@@ -99,3 +99,61 @@ def test_what_was_left_out_is_named_by_suite_and_architecture() -> None:
 def test_a_failed_bootstrap_is_explained_by_apts_line() -> None:
     lines = ["I: running apt-get update...\n", "E: Failed to fetch x  Hash Sum mismatch\n", "E: apt-get failed\n"]
     assert deb.why_bootstrap_failed(lines) == "E: Failed to fetch x  Hash Sum mismatch"
+
+
+def needs(*lines: str) -> str:
+    """What is left of a source control file, but for the fields that are the same in all."""
+    text = deb.depends("\n".join(("Format: 3.0 (quilt)", "Source: secret", *lines)) + "\n")
+    return text.partition("Version: 1\n")[2]
+
+
+def test_of_a_source_only_what_it_needs_is_left() -> None:
+    wanted = "Build-Depends: b (>= 1~) [linux-any] <!nocheck>, c:any | d\nBuild-Conflicts: e\n"
+    lines = ("Build-Conflicts: e", "Package-List:", " f deb x optional", "build-depends:", " b  (>= 1~)")
+    assert needs(*lines, "\t[linux-any] <!nocheck>,", " c:any | d,") == wanted
+
+
+def test_a_signature_is_no_part_of_a_source() -> None:
+    signed = ("-----BEGIN PGP SIGNED MESSAGE-----", "Hash: SHA512", "", "Source: a", "Build-Depends: b", "")
+    assert deb.depends("\n".join((*signed, "-----BEGIN PGP SIGNATURE-----", "", "x"))).endswith("\nBuild-Depends: b\n")
+
+
+def test_only_the_first_paragraph_is_read() -> None:
+    assert needs("Build-Depends: b", " ", "Build-Conflicts: c") == "Build-Depends: b\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Build-Depends: b", "Build-Depends: c"),
+        ("Build-Depends: b", "no field"),
+        ("Build-Depends: $(reboot)",),
+        ("Build-Depends: b\r, c",),
+        ("Build-Depends: b\0",),
+        ("Build-Depends: b\u2028Source: c",),
+        ("Build-Depends: b;c",),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(lines: tuple[str, ...]) -> None:
+    with pytest.raises(AttemptEnded, match="source control file"):
+        needs(*lines)
+
+
+def test_a_line_before_the_first_field_is_refused() -> None:
+    with pytest.raises(AttemptEnded, match="cannot be one"):
+        deb.depends(" Build-Depends: b\n")
+
+
+def package(name: str, version: str = "1", status: str = "install ok installed") -> str:
+    return f"Package: {name}\nStatus: {status}\nArchitecture: amd64\nVersion: {version}\nDescription: x\n y: z\n"
+
+
+def test_two_systems_have_the_same_packages_whatever_the_order() -> None:
+    one = deb.packages_sha256("\n".join((package("a"), package("b"))))
+    assert deb.packages_sha256("\n".join((package("b"), package("a")))) == one
+    assert deb.packages_sha256("\n".join((package("a"), package("b", "2")))) != one
+
+
+def test_what_was_removed_is_not_installed() -> None:
+    removed = package("b", status="deinstall ok config-files")
+    assert deb.packages_sha256("\n".join((package("a"), removed))) == deb.packages_sha256(package("a"))

@@ -2,17 +2,21 @@
 """A real security update of Debian's, built and tested as an order: the archive's own binaries are the oracle."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 import requests
 
-from tests.workers.kit import MemoryFarm, worker
+from tests.workers.kit import MemoryFarm, tools, worker
+from workers import deb
+from workers.ending import End
 from workers.errors import AttemptEnded
-from workers.images import Base, DockerImages
-from workers.sandbox.docker import DockerSandbox
+from workers.images import LAYERS, Base, DockerImages
+from workers.layers import DockerLayers
+from workers.mirror import Mirror
+from workers.sandbox.docker import DockerSandbox, owner
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index, Input, JobKey, JobKind, Limits, Network, Order, Step, User
 from workers.wire.report import Outcome, Report
@@ -26,7 +30,7 @@ UPDATE = (("apt-get", "update"), ("apt-get", "--yes", "dist-upgrade"))
 BUILD = (
     Step(
         "depends",
-        (*UPDATE, ("apt-get", "--yes", "--arch-only", "build-dep", f"./{DSC}")),
+        (*UPDATE, ("apt-get", "--yes", "--arch-only", "build-dep", deb.DEPENDS), ("apt-get", "clean")),
         User.ROOT,
         Network.MIRROR,
         prepares=True,
@@ -62,8 +66,20 @@ def farm(pool: str) -> MemoryFarm:
 
 
 @pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    mirror = Mirror()
+    yield mirror
+    mirror.close()
+
+
+@pytest.fixture
 def work(
-    farm: MemoryFarm, sandbox: DockerSandbox, client: docker.DockerClient, debian: Environment, tmp_path: Path
+    farm: MemoryFarm,
+    sandbox: DockerSandbox,
+    client: docker.DockerClient,
+    debian: Environment,
+    tmp_path: Path,
+    mirror: Mirror,
 ) -> Work:
     """Have one order carried out; the report."""
 
@@ -73,8 +89,10 @@ def work(
         job = JobKey(1, kind, Arch.AMD64)
         farm.given = Order(job, 1, Arch.AMD64, debian, inputs, steps, collect, LIMITS, 60)
         farm.written = b""
-        one = worker(tmp_path, farm, lambda: (sandbox, DockerImages(client, tmp_path)), lambda: False)
-        one.work(job, 1, Arch.AMD64)
+        farm.claims = 0
+        images = DockerImages(client, tmp_path, owner("testfarm", "w1"))
+        given = tools(farm, sandbox, images, DockerLayers(client, tmp_path, mirror))
+        worker(tmp_path, farm, lambda: given, lambda: End.NOT_YET).work()
         return farm.reports[-1]
 
     return carry_out
@@ -98,6 +116,26 @@ def test_what_the_farm_builds_is_what_debian_shipped_and_its_tests_pass(
     tested = work(JobKind.TEST, steps, (*farm.inputs, *files), ("autopkgtest/summary",))
     assert (tested.outcome, tested.exit_code) == (Outcome.FINISHED, 0), farm.written[-2000:]
     assert farm.blobs[tested.artifacts[0].sha256].split() == [b"test", b"PASS"]
+
+
+def test_a_second_build_begins_with_its_own_work_and_makes_the_same(farm: MemoryFarm, work: Work) -> None:
+    first, second = (work(JobKind.BUILD, BUILD, tuple(farm.inputs), ("*.deb",)) for _ in range(2))
+    assert [step.name for step in second.steps] == ["base image", "compile"]
+    assert second.artifacts == first.artifacts
+    assert second.packages_sha256 == first.packages_sha256 != ""
+
+
+def test_a_layer_has_no_file_of_the_update(farm: MemoryFarm, work: Work, client: docker.DockerClient) -> None:
+    built = work(JobKind.BUILD, BUILD, tuple(farm.inputs), ("*.deb",))
+    [image] = client.images.list(LAYERS, filters={"label": f"patchfarm.packages={built.packages_sha256}"})[:1]
+    command = ["sh", "-c", f"ls -A; cat {deb.DEPENDS}; ls /var/cache/apt/archives/*.deb /var/cache/apt/*.bin"]
+    container = client.containers.run(image, command, detach=True, network_mode="none")
+    try:
+        container.wait()
+        said = container.logs(stdout=True, stderr=False).decode()
+    finally:
+        container.remove(force=True)
+    assert said == deb.depends("Build-Depends: debhelper-compat (= 12), asciidoc, xmlto, psmisc\n")
 
 
 def test_a_dependency_that_is_not_in_the_archive_is_uninstallable(work: Work) -> None:
@@ -129,7 +167,7 @@ def test_a_required_index_that_is_not_there_is_the_farms_fault_with_apts_line(
     environment = Environment("deb", "nosuch", (Index(mirrors["bookworm"], "nosuch", ("main",)),), ())
     said: list[bytes] = []
     with pytest.raises(AttemptEnded, match=r"no base image for nosuch amd64: .*Release") as ended:
-        DockerImages(client, tmp_path).ensure(environment, Arch.AMD64, said.append, lambda: None)
+        DockerImages(client, tmp_path, {}).ensure(environment, Arch.AMD64, said.append, lambda: None)
     assert ended.value.outcome is Outcome.BROKEN
     assert b"apt-get" in b"".join(said)
 
@@ -145,5 +183,5 @@ def test_a_bootstrap_is_stopped_when_the_attempt_is(
 
     fresh = Environment("deb", "cancelled", debian.indices, ())
     with pytest.raises(AttemptEnded, match="cancelled"):
-        DockerImages(client, tmp_path).ensure(fresh, Arch.AMD64, said.append, cancelled)
+        DockerImages(client, tmp_path, {}).ensure(fresh, Arch.AMD64, said.append, cancelled)
     assert b"removing tempdir" in said[-2]

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.workers.kit import LIMITS, ORDER, MemoryFarm, order, tools
+from workers import held
 from workers.attempt import Attempt
+from workers.ending import End
 from workers.images import Base
 from workers.lease import Lease
 from workers.log import AttemptLog
 from workers.sandbox import Taken
 from workers.sandbox.docker import DockerSandbox
-from workers.sandbox.fake import FakeImages
-from workers.steps import spec_of
+from workers.sandbox.fake import FakeImages, FakeLayers
+from workers.steps import label_of, spec_of
 from workers.wire.arch import Arch, Tier
-from workers.wire.order import Network, Order, Step, User
+from workers.wire.order import Environment, Network, Order, Step, User
 from workers.wire.report import Heartbeat, Outcome, Report
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -26,17 +28,19 @@ Run = Callable[..., tuple[Report, str]]
 
 
 @pytest.fixture
-def run(sandbox: DockerSandbox, base: Callable[[Arch], Base], tmp_path: Path) -> Run:
+def run(sandbox: DockerSandbox, base: Callable[[Arch], Base], debian: Environment, tmp_path: Path) -> Run:
     """Run steps in real containers; the report and the log. `lease` replaces the one that lasts for ever."""
 
     def attempt(*steps: Step, given: Order = ORDER, lease: Lease | None = None) -> tuple[Report, str]:
-        given = dataclasses.replace(given, steps=steps)
-        lasting = Lease(60, lambda: Heartbeat(False, 60), lambda: False)
+        given = dataclasses.replace(given, steps=steps, environment=debian)
+        lasting = Lease(60, lambda: Heartbeat(False, 60), lambda: End.NOT_YET)
         tier = Tier.NATIVE if given.host in (Arch.AMD64, Arch.I386) else Tier.EMULATED
-        log = AttemptLog(tmp_path / "log", given.limits.log_bytes)
-        parts = tools(MemoryFarm(), sandbox, FakeImages(base(given.host)), tmp_path, tier)
-        report = Attempt(given, parts, lease or lasting, log).run()
-        return report, log.path.read_text(errors="replace")
+        with held.take(tmp_path, given, tier) as mine:
+            log = AttemptLog(mine.log, given.limits.log_bytes)
+            parts = tools(MemoryFarm(), sandbox, FakeImages(base(given.host)), FakeLayers(mirror=""))
+            report = Attempt(mine, parts, lease or lasting, log).run()
+            sandbox.clear(label_of(given.job, given.attempt))
+            return report, log.path.read_text(errors="replace")
 
     return attempt
 
@@ -80,13 +84,19 @@ def test_there_is_no_engine_inside(run: Run) -> None:
     assert report.exit_code == 0
 
 
-def test_a_fork_bomb_meets_its_limit_and_the_attempt_ends(run: Run) -> None:
-    limits = dataclasses.replace(LIMITS, processes=64, seconds=5)
+def test_a_fork_bomb_is_named_however_fast_it_is(run: Run) -> None:
+    limits = dataclasses.replace(LIMITS, processes=64)
     bomb = "i=0; while [ $i -lt 200 ]; do sleep 60 & i=$((i+1)); done; echo never"
     report, log = run(shell(bomb), given=order(limits=limits))
-    assert report.exit_code != 0
-    assert "Cannot fork" in log
+    assert report.outcome is Outcome.OUT_OF_PROCESSES
     assert "never" not in log.partition("\n\n")[2]
+
+
+def test_a_full_disk_is_named(run: Run) -> None:
+    limits = dataclasses.replace(LIMITS, disk_bytes=64 << 20)
+    report, _ = run(shell("dd if=/dev/zero of=x bs=1M count=128; sleep 50"), given=order(limits=limits))
+    assert report.outcome is Outcome.OUT_OF_DISK
+    assert report.usage.disk_bytes >= 128 << 20
 
 
 def test_running_out_of_memory_is_named(run: Run) -> None:
@@ -108,7 +118,7 @@ def test_a_step_without_end_is_stopped(run: Run) -> None:
 
 
 def test_a_cancelled_step_is_stopped_within_ten_seconds(run: Run) -> None:
-    with Lease(3, lambda: Heartbeat(cancel=True, lease_seconds=3), lambda: False) as lease:
+    with Lease(3, lambda: Heartbeat(cancel=True, lease_seconds=3), lambda: End.NOT_YET) as lease:
         report, _ = run(Step("sleep", (("sleep", "600"),)), lease=lease)
     assert report.outcome is Outcome.CANCELLED
     assert report.steps[0].seconds < 10
@@ -146,21 +156,21 @@ def test_what_a_step_makes_is_there_in_the_next_and_the_log_keeps_the_order(run:
 def test_a_second_start_of_a_step_is_refused_by_the_engine(
     sandbox: DockerSandbox, base: Callable[[Arch], Base]
 ) -> None:
-    spec = spec_of(ORDER, 0, base(Arch.AMD64).image, "testfarm", Tier.NATIVE)
+    spec = spec_of(ORDER, 1, base(Arch.AMD64).image, "testfarm", Tier.NATIVE)
     sandbox.create(spec)
     with pytest.raises(Taken):
         sandbox.create(spec)
-    assert sandbox.sweep() == 1
+    assert sandbox.sweep(()) == 1
 
 
 def test_a_worker_sweeps_only_its_own(
     sandbox: DockerSandbox, base: Callable[[Arch], Base], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = DockerSandbox(sandbox._client, "testfarm", "w2")
-    container = other.create(spec_of(ORDER, 0, base(Arch.AMD64).image, "testfarm", Tier.NATIVE))
+    container = other.create(spec_of(ORDER, 1, base(Arch.AMD64).image, "testfarm", Tier.NATIVE))
     image = other.commit(container)
-    assert sandbox.sweep() == 0
-    assert other.sweep() == 2
+    assert sandbox.sweep(()) == 0
+    assert other.sweep(()) == 2
     assert image not in {found.id for found in sandbox._client.images.list(all=True)}
 
 

@@ -3,6 +3,8 @@
 
 import hashlib
 import json
+import multiprocessing
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ import pytest
 import requests
 
 from tests.workers.kit import JOB, ORDER
-from workers.errors import Fenced, Refused
+from workers.errors import Fenced, Refused, StrangeOrder
 from workers.transfer import HttpFarm
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import WireError, encode
@@ -32,6 +34,7 @@ class Coordinator(ThreadingHTTPServer):
         self.answers: list[tuple[int, bytes]] = []
         self.asked: list[tuple[str, str, bytes]] = []
         self.tokens: set[str | None] = set()
+        self.connections = 0
 
     def farm(self, patience: float = 20.0) -> HttpFarm:
         return HttpFarm(f"http://127.0.0.1:{self.server_port}", "w1", lambda: "sesame", patience)
@@ -39,6 +42,7 @@ class Coordinator(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Coordinator
+    protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -50,6 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
 
     do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815  # the server's own names
 
@@ -69,16 +77,24 @@ def there() -> Iterator[Coordinator]:
 
 def test_a_claim_answers_the_order(there: Coordinator) -> None:
     there.answers = [(200, encode(ORDER).encode())]
-    assert there.farm().claim(JOB, 3, Tier.NATIVE) == ORDER
-    assert there.asked == [("POST", "/api/v1/jobs/7/build/amd64/3/claim", b'{"worker": "w1", "tier": "native"}')]
+    assert there.farm().claim() == ORDER
+    assert re.fullmatch("POST /api/v1/workers/w1/claim[?]claim=[0-9a-f]{32} b''", "{} {} {}".format(*there.asked[0]))
     assert there.tokens == {"Bearer sesame"}
+
+
+def test_a_claim_whose_answer_was_lost_is_repeated_by_the_same_name_and_another_has_another(there: Coordinator) -> None:
+    there.answers = [(503, b""), (200, encode(ORDER).encode()), (200, encode(ORDER).encode())]
+    farm = there.farm()
+    assert farm.claim() == farm.claim() == ORDER
+    first, again, other = (asked[1] for asked in there.asked)
+    assert first == again != other
 
 
 def test_a_conflict_means_fenced_everywhere(there: Coordinator) -> None:
     there.answers = [(409, b"{}")] * 4
     farm = there.farm()
     for call in (
-        lambda: farm.claim(JOB, 3, Tier.NATIVE),
+        farm.claim,
         lambda: farm.renew(JOB, 3),
         lambda: farm.log(JOB, 3, 0, b"x"),
         lambda: farm.report(REPORT),
@@ -87,10 +103,18 @@ def test_a_conflict_means_fenced_everywhere(there: Coordinator) -> None:
             call()
 
 
-def test_an_order_of_another_version_is_a_wire_error(there: Coordinator) -> None:
+def test_an_order_of_another_version_says_at_least_of_which_attempt_it_is(there: Coordinator) -> None:
     there.answers = [(200, encode(ORDER).replace('"version":1', '"version":9').encode())]
-    with pytest.raises(WireError, match="version 9"):
-        there.farm().claim(JOB, 3, Tier.NATIVE)
+    with pytest.raises(StrangeOrder, match="version 9") as strange:
+        there.farm().claim()
+    assert (strange.value.job, strange.value.attempt) == (JOB, 3)
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b'{"job":1,"attempt":3}', b'{"attempt":3}'])
+def test_an_order_that_is_none_is_a_wire_error(there: Coordinator, answer: bytes) -> None:
+    there.answers = [(200, answer)]
+    with pytest.raises(WireError):
+        there.farm().claim()
 
 
 def test_a_refusal_carries_the_coordinators_reason_and_is_not_repeated(there: Coordinator) -> None:
@@ -104,12 +128,6 @@ def test_a_report_is_repeated_until_it_is_taken(there: Coordinator) -> None:
     there.answers = [(503, b""), (500, b""), (204, b"")]
     there.farm().report(REPORT)
     assert [asked[2] for asked in there.asked] == [encode(REPORT).encode()] * 3
-
-
-def test_a_claim_is_not_repeated(there: Coordinator) -> None:
-    there.answers = [(503, b"")]
-    with pytest.raises(requests.RequestException):
-        there.farm().claim(JOB, 3, Tier.NATIVE)
 
 
 def test_a_heartbeat_says_whether_to_go_on(there: Coordinator) -> None:
@@ -163,3 +181,25 @@ def test_a_redirect_is_not_followed_so_that_the_token_stays(there: Coordinator) 
     there.answers = [(302, b"")]
     with pytest.raises(requests.RequestException):
         there.farm(patience=0).report(REPORT)
+
+
+def test_requests_share_a_connection_and_no_process_has_its_parents(there: Coordinator) -> None:
+    there.answers = [(200, b'{"cancel":false,"lease_seconds":60}')] * 4
+    farm = there.farm()
+    for _ in range(3):
+        farm.renew(JOB, 3)
+    assert there.connections == 1
+    child = multiprocessing.get_context("fork").Process(target=farm.renew, args=(JOB, 3))
+    child.start()
+    child.join()
+    assert (child.exitcode, there.connections) == (0, 2)
+
+
+def test_no_netrc_puts_another_name_in_the_tokens_place(
+    there: Coordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login mallory password guess\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    there.answers = [(200, b'{"cancel":false,"lease_seconds":60}')]
+    there.farm().renew(JOB, 3)
+    assert there.tokens == {"Bearer sesame"}

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.workers.kit import JOB, Bench, MemoryFarm, order, worker
-from workers.images import Images
-from workers.sandbox import Sandbox, SandboxError
+from workers.attempt import Tools
+from workers.ending import End
+from workers.errors import StrangeOrder
+from workers.sandbox import SandboxError
 from workers.sandbox.fake import Play
 from workers.wire.arch import Arch, Tier
-from workers.wire.codec import WireError
 from workers.wire.order import Input, JobKey, Limits, Order
 from workers.wire.report import Heartbeat, Outcome, Report
 
@@ -47,13 +48,31 @@ def test_the_log_that_was_sent_is_the_one_whose_digest_is_reported(tmp_path: Pat
     assert report.log_sha256 == hashlib.sha256(bench.farm.written).hexdigest()
 
 
-def test_each_step_runs_from_the_image_of_the_one_before_and_inputs_are_put_once(tmp_path: Path) -> None:
+def test_a_packages_own_steps_run_from_what_the_preparing_ones_made_and_only_they_see_its_files(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.work()
     first, second = bench.sandbox.specs
     assert first.image == "sha256:base"
+    assert second.image == f"layer-of-{first.name}"
+    assert bench.sandbox.put_names == ["compile/a_1.dsc"]
+
+
+def test_where_the_mirror_says_nothing_a_step_runs_from_the_image_of_the_one_before(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.layers.mirror = ""
+    bench.work()
+    first, second = bench.sandbox.specs
     assert second.image == f"image-of-{first.name}"
-    assert bench.sandbox.put_names == ["depends/a_1.dsc"]
+
+
+def test_dependencies_that_are_kept_are_not_installed_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    cold = bench.work()
+    bench.farm.claims = 0
+    warm = bench.work()
+    assert [step.name for step in warm.steps] == ["base image", "compile"]
+    assert bench.sandbox.specs[2].image == bench.sandbox.specs[1].image
+    assert warm.packages_sha256 == cold.packages_sha256 != ""
 
 
 def test_a_container_carries_the_attempt_in_its_name(tmp_path: Path) -> None:
@@ -70,7 +89,7 @@ def test_nothing_is_left_behind_however_it_ends(tmp_path: Path, play: Play) -> N
     bench.work()
     assert not bench.sandbox.alive
     assert not bench.sandbox.images
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("attempts/*"))
 
 
 def test_a_failing_step_stops_the_order_and_its_files_are_still_collected(tmp_path: Path) -> None:
@@ -138,18 +157,11 @@ def test_a_file_with_a_name_no_file_may_have_stays_behind_and_is_named(tmp_path:
     assert "not collected: '-rf.deb'" in bench.log
 
 
-def test_an_attempt_that_somebody_else_has_is_left_alone(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    bench.farm.fenced = True
-    bench.worker.work(JOB, 3, Arch.AMD64)
-    assert not bench.sandbox.specs
-
-
 def test_a_lost_lease_stops_the_container_and_reports_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path, order(lease_seconds=0), compile=Play(endless=True))
-    claim, bench.farm.fenced = bench.farm.claim, False
-    bench.farm.claim = lambda *key: _then_fence(bench.farm, claim(*key))  # type: ignore[method-assign]  # a double
-    bench.worker.work(JOB, 3, Arch.AMD64)
+    claim = bench.farm.claim
+    bench.farm.claim = lambda: _then_fence(bench.farm, claim())  # type: ignore[method-assign]  # a double
+    bench.worker.work()
     assert not bench.farm.reports
     assert not bench.sandbox.alive
 
@@ -165,17 +177,29 @@ def test_a_cancelled_attempt_stops_and_says_so(tmp_path: Path) -> None:
     assert bench.work().outcome is Outcome.CANCELLED
 
 
-def test_a_worker_that_is_shut_down_hands_its_attempt_back(tmp_path: Path) -> None:
+def test_a_worker_that_is_to_stop_hands_its_attempt_back(tmp_path: Path) -> None:
     bench = Bench(tmp_path, compile=Play(endless=True))
-    bench.ending = True
+    bench.farm.claim = lambda: _then_end(bench, End.STOP)  # type: ignore[method-assign]  # a double
     report = bench.work()
     assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
+    assert not bench.sandbox.alive
 
 
-def test_a_bell_at_another_architectures_queue_is_not_answered(tmp_path: Path) -> None:
+def _then_end(bench: Bench, how: End) -> Order:
+    bench.ending = how
+    return bench.farm.given
+
+
+def test_a_worker_that_ends_claims_nothing_more(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.worker.work(JOB, 3, Arch.ARM64)
-    assert (bench.farm.claims, bench.farm.reports) == (0, [])
+    bench.ending = End.LET_GO
+    bench.worker.work()
+    assert bench.farm.claims == 0
+
+
+def test_an_order_for_an_architecture_it_does_not_offer_is_handed_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, order(host=Arch.S390X))
+    assert bench.work().reason == "this worker does not offer s390x"
 
 
 @pytest.mark.parametrize("sha256", ["/tmp/pwned", "../../pwned", "A" * 64, ""])
@@ -217,11 +241,11 @@ def test_the_lease_is_kept_until_the_report_has_arrived(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_not_there_is_reported_in_one_line(tmp_path: Path) -> None:
-    def engine() -> tuple[Sandbox, Images]:
+    def tools() -> Tools:
         raise SandboxError("the container engine does not answer")
 
     farm = MemoryFarm()
-    worker(tmp_path, farm, engine, lambda: False).work(JOB, 3, Arch.AMD64)
+    worker(tmp_path, farm, tools, lambda: End.NOT_YET).work()
     assert (farm.reports[0].outcome, farm.reports[0].reason) == (
         Outcome.BROKEN,
         "the container engine does not answer",
@@ -236,11 +260,12 @@ def test_an_engine_without_space_is_the_farms_fault(tmp_path: Path) -> None:
 
 def test_an_order_that_cannot_be_read_is_reported_and_not_kept(tmp_path: Path) -> None:
     class Newer(MemoryFarm):
-        def claim(self, job: JobKey, attempt: int, tier: Tier) -> Order:
-            raise WireError("Order: speaks version 2, this side speaks 1")
+        def claim(self) -> Order:
+            super().claim()
+            raise StrangeOrder(JOB, 3, "Order: speaks version 2, this side speaks 1")
 
     farm = Newer()
-    worker(tmp_path, farm, lambda: pytest.fail("no engine is needed"), lambda: False).work(JOB, 3, Arch.AMD64)
+    worker(tmp_path, farm, lambda: pytest.fail("no engine is needed"), lambda: End.NOT_YET).work()
     assert "speaks version 2" in farm.reports[0].reason
 
 

@@ -6,14 +6,15 @@ or a folder of the host.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from workers.errors import WorkerError
-from workers.wire.order import Limits, Network, User
+from workers.wire.order import Environment, Limits, Network, User
+from workers.wire.report import UNKNOWN, Usage
 
 #: Where a package is built; it is in the .buildinfo files, so that a rebuild elsewhere can use the same.
 WORK_DIRECTORY = "/build/reproducible-path"
@@ -25,6 +26,10 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_:-]*")
 
 class SandboxError(WorkerError):
     """The engine cannot do it: not there, no space, no such image. One line."""
+
+
+class EngineAway(SandboxError):
+    """No engine answers just now, or it lost sight of a container: what ran may run on, or be seen again."""
 
 
 class Taken(SandboxError):
@@ -49,16 +54,27 @@ class Spec:
     command: tuple[str, ...]
     user: User
     network: Network
+    environment: Environment
     limits: Limits
+    runtime: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A container that is there already, by its id."""
+
+    container: str
+    started: bool
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container's first process ended, and how long it ran, in seconds."""
+    """How a container's first process ended, how long it ran, in seconds, and what it used."""
 
     exit_code: int
     out_of_memory: bool
     seconds: float
+    usage: Usage = UNKNOWN
 
 
 class Sandbox(Protocol):
@@ -67,11 +83,18 @@ class Sandbox(Protocol):
     def create(self, spec: Spec) -> str:
         """Make a container and do not start it; raises Taken."""
 
-    def put(self, container: str, files: Sequence[tuple[str, Path]]) -> None:
-        """Copy files under the given names into the work directory of a container that was not started yet."""
+    def find(self, name: str) -> Found | None:
+        """The container of that name, where another process made it."""
 
-    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[], bool]) -> Ended:
-        """Start it and wait for its end. What it prints goes to `sink`; when `stop` says so it is killed."""
+    def put(self, container: str, files: Sequence[tuple[str, Path]], folder: str = WORK_DIRECTORY) -> None:
+        """Copy files under the given names into a folder of a container that was not started yet."""
+
+    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[Usage], bool]) -> Ended:
+        """Start it, unless it was started already, and wait for its end.
+
+        What it prints, from its very beginning, goes to `sink`. When `stop` says so it is killed; what `stop` or `sink`
+        raise is raised, and the container runs on. Raises EngineAway.
+        """
 
     def changed(self, container: str, patterns: Sequence[str]) -> list[str]:
         """Paths, relative to the work directory, that its own layer has and one of the patterns fits."""
@@ -88,11 +111,11 @@ class Sandbox(Protocol):
     def remove(self, container: str) -> None:
         """Kill it if it runs, and forget it. Nothing happens where there is none."""
 
-    def remove_image(self, image: str) -> None:
-        """Forget an image that `commit` made. Nothing happens where there is none."""
+    def clear(self, attempt: str) -> None:
+        """Remove every container and image of an attempt, whatever state they are in."""
 
-    def sweep(self) -> int:
-        """Remove what an earlier process of the same worker left behind; answers how much that was."""
+    def sweep(self, keep: Collection[str]) -> int:
+        """Remove what there is of this worker's attempts but for those to keep; answers how much that was."""
 
 
 def fits(path: PurePosixPath, pattern: str) -> bool:

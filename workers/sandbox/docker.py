@@ -5,25 +5,37 @@ A container never gets the engine's socket, a device, a folder of the host, or a
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, cast
+from typing import Any, Final, assert_never, cast
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
-from docker.types import LogConfig
-from docker.utils.socket import frames_iter
+from docker.types import LogConfig, Ulimit
+from urllib3.exceptions import HTTPError
 
 from workers.errors import one_line
-from workers.sandbox import WORK_DIRECTORY, Ended, SandboxError, Spec, Taken, fits, tar
-from workers.wire.order import Network, User
+from workers.sandbox import (
+    WORK_DIRECTORY,
+    Ended,
+    EngineAway,
+    Found,
+    SandboxError,
+    Spec,
+    Taken,
+    fits,
+    output,
+    tar,
+)
+from workers.sandbox.gauge import Gauge
+from workers.sandbox.network import NOWHERE, Proxy, Way
+from workers.wire.order import Limits, Network, User
+from workers.wire.report import Usage
 
 _USERS: Final = {User.ROOT: "0:0", User.BUILDER: f"{tar.BUILDER}:{tar.BUILDER}"}
 _HOMES: Final = {User.ROOT: "/root", User.BUILDER: "/nonexistent"}
-_NETWORKS: Final = {Network.NONE: "none", Network.MIRROR: "bridge"}
 
 #: What root keeps: apt drops to `_apt` (SETUID, SETGID, KILL to stop it), dpkg sets owners and modes of any file
 #: (CHOWN, FOWNER, FSETID, DAC_OVERRIDE), autopkgtest's testbed is a chroot and changes users by su (SYS_CHROOT,
@@ -33,9 +45,18 @@ _CAPABILITIES: Final = {
     User.BUILDER: [],
 }
 
+#: No core dumps. Of open files the limits that systemd gives a service: with an engine's own million, whatever closes
+#: all of them before it starts a program takes seconds.
+_ULIMITS: Final = (Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=1024, hard=16384))
+
+#: Of /dev/shm, which is memory and counts as such: what the engine gives unless told otherwise.
+_SHARED_MEMORY: Final = 64 << 20
+_NANO: Final = 10**9
+
 #: Seconds between two looks at whether a container is to be stopped.
 _SLICE: Final = 1
 _DELETED: Final = 2
+_ATTEMPT: Final = "patchfarm.attempt"
 
 
 @contextlib.contextmanager
@@ -45,8 +66,8 @@ def engine_errors() -> Iterator[None]:
         yield
     except APIError as error:
         raise SandboxError(f"the container engine: {one_line(error.explanation or str(error))}") from error
-    except (DockerException, requests.RequestException) as error:
-        raise SandboxError(f"the container engine does not answer: {one_line(str(error))}") from error
+    except (DockerException, requests.RequestException, HTTPError, ConnectionError) as error:
+        raise EngineAway(f"the container engine does not answer: {one_line(str(error))}") from error
 
 
 def connect() -> docker.DockerClient:
@@ -56,65 +77,108 @@ def connect() -> docker.DockerClient:
         return docker.from_env(timeout=900)
 
 
-class DockerSandbox:
-    """See Sandbox. `farm` and `worker` are on every container and image, so that workers sweep only their own."""
+def owner(farm: str, worker: str) -> dict[str, str]:
+    """The labels of whatever a worker makes for itself alone."""
+    return {"patchfarm.farm": farm, "patchfarm.worker": worker}
 
-    def __init__(self, client: docker.DockerClient, farm: str, worker: str) -> None:
+
+class DockerSandbox:
+    """See Sandbox. `farm` and `worker` are on every container and image, so that workers sweep only their own.
+
+    Without a `proxy` no container is made that needs the mirror.
+    """
+
+    def __init__(self, client: docker.DockerClient, farm: str, worker: str, proxy: Proxy | None = None) -> None:
         self._client = client
-        self._owner = {"patchfarm.farm": farm, "patchfarm.worker": worker}
+        self._proxy = proxy
+        self._owner = owner(farm, worker)
 
     @engine_errors()
     def create(self, spec: Spec) -> str:
         """See Sandbox."""
-        try:
-            container = self._client.containers.create(
-                spec.image,
-                list(spec.command),
-                name=spec.name,
-                hostname="builder",
-                user=_USERS[spec.user],
-                working_dir=WORK_DIRECTORY,
-                environment=environment_of(spec.user),
-                labels={**self._owner, "patchfarm.attempt": spec.attempt},
-                network_mode=_NETWORKS[spec.network],
-                cap_drop=["ALL"],
-                cap_add=_CAPABILITIES[spec.user],
-                security_opt=["no-new-privileges:true"],
-                mem_limit=spec.limits.memory_bytes,
-                memswap_limit=spec.limits.memory_bytes,
-                pids_limit=spec.limits.processes,
-                init=True,
-                # The log is read from the attached stream; the engine keeping it too would fill its disk.
-                log_config=LogConfig(type="none"),
-            )
-        except APIError as error:
-            if error.status_code == requests.codes.conflict:
-                raise Taken(f"a container {spec.name} exists already") from error
-            raise
+        with self._way(spec) as way:
+            try:
+                return self._create(spec, way)
+            except APIError as error:
+                if error.status_code == requests.codes.conflict:
+                    raise Taken(f"a container {spec.name} exists already") from error
+                if spec.runtime and "runtime" in str(error.explanation):
+                    raise SandboxError(f"the worker's engine has no runtime {spec.runtime!r}") from error
+                raise
+
+    def _create(self, spec: Spec, way: Way) -> str:
+        limits = spec.limits
+        container = self._client.containers.create(
+            spec.image,
+            list(spec.command),
+            name=spec.name,
+            hostname="builder",
+            user=_USERS[spec.user],
+            working_dir=WORK_DIRECTORY,
+            environment=environment_of(spec.user),
+            labels={**self._owner, _ATTEMPT: spec.attempt},
+            network_mode=way.network,
+            extra_hosts=dict(way.hosts),
+            dns=list(way.resolvers),
+            runtime=spec.runtime or None,
+            cap_drop=["ALL"],
+            cap_add=_CAPABILITIES[spec.user],
+            # The engine's own filter of system calls is in force as long as no other is named here.
+            security_opt=["no-new-privileges:true"],
+            ipc_mode="private",
+            shm_size=_SHARED_MEMORY,
+            ulimits=list(_ULIMITS),
+            nano_cpus=min(limits.cores, int(self._client.api.info()["NCPU"])) * _NANO,
+            mem_limit=limits.memory_bytes,
+            memswap_limit=limits.memory_bytes,
+            pids_limit=limits.processes,
+            init=True,
+            log_config=_log_of(limits),
+        )
         return str(container.id)
 
+    def _way(self, spec: Spec) -> contextlib.AbstractContextManager[Way]:
+        match spec.network:
+            case Network.NONE:
+                return contextlib.nullcontext(NOWHERE)
+            case Network.MIRROR if self._proxy is None:
+                raise SandboxError("the worker has no proxy, and the mirror is reached by no other way")
+            case Network.MIRROR:
+                return self._proxy.way(spec.environment)
+            case _:
+                assert_never(spec.network)
+
     @engine_errors()
-    def put(self, container: str, files: Sequence[tuple[str, Path]]) -> None:
+    def find(self, name: str) -> Found | None:
+        """See Sandbox."""
+        try:
+            found = self._client.api.inspect_container(name)
+        except NotFound:
+            return None
+        return Found(str(found["Id"]), started=found["State"]["Status"] != "created")
+
+    @engine_errors()
+    def put(self, container: str, files: Sequence[tuple[str, Path]], folder: str = WORK_DIRECTORY) -> None:
         """See Sandbox."""
         # The stubs know bytes only; the request takes any iterable and sends it in chunks.
-        self._client.api.put_archive(container, WORK_DIRECTORY, tar.stream(files))
+        self._client.api.put_archive(container, folder, tar.stream(files))
 
     @engine_errors()
-    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[], bool]) -> Ended:
+    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[Usage], bool]) -> Ended:
         """See Sandbox."""
-        # Not the SDK's own stream: that one takes a broken connection for the log's end.
-        socket = self._client.api.attach_socket(container, params={"stdout": 1, "stderr": 1, "stream": 1})
-        with contextlib.closing(getattr(socket, "_sock", socket)), contextlib.closing(socket):
-            pump = _Pump(frames_iter(socket, tty=False), sink)  # type: ignore[no-untyped-call]  # the SDK has none
-            self._client.api.start(container)
-            started = time.monotonic()
-            state = self._until_exit(container, lambda: stop() or pump.failed())
-            seconds = time.monotonic() - started
+        fresh = self._client.api.inspect_container(container)["State"]["Status"] == "created"
+        gauge = Gauge(self._client, container)
+        with output.attached(self._client, container) if fresh else output.kept(self._client, container) as printed:
+            pump = output.Pump(printed, sink)
+            if fresh:
+                self._client.api.start(container)
+            state = self._until_exit(container, lambda: stop(gauge.look()), pump)
             pump.finish()
-        return Ended(int(state["ExitCode"]), bool(state["OOMKilled"]), seconds)
+        return Ended(int(state["ExitCode"]), bool(state["OOMKilled"]), _seconds(state), gauge.usage)
 
-    def _until_exit(self, container: str, stop: Callable[[], bool]) -> Mapping[str, Any]:
+    def _until_exit(self, container: str, stop: Callable[[], bool], pump: output.Pump) -> Mapping[str, Any]:
         while True:
+            ended = pump.ended()
             # A slice that runs out is a ConnectionError on a Unix socket; what is true, the engine says below.
             with contextlib.suppress(requests.ConnectionError, requests.Timeout):
                 self._client.api.wait(container, timeout=_SLICE)
@@ -123,6 +187,9 @@ class DockerSandbox:
                 if state["Error"]:
                     raise SandboxError(f"the container did not start: {one_line(state['Error'])}")
                 return cast("Mapping[str, Any]", state)
+            if ended:
+                pump.finish()
+                raise EngineAway("the container engine closed the log of a container that runs on")
             if stop():
                 self._kill(container)
 
@@ -165,22 +232,45 @@ class DockerSandbox:
             self._client.api.remove_container(container, force=True, v=True)
 
     @engine_errors()
-    def remove_image(self, image: str) -> None:
+    def clear(self, attempt: str) -> None:
         """See Sandbox."""
-        with contextlib.suppress(NotFound):
-            self._client.api.remove_image(image, force=True)
+        self._remove_all({**self._owner, _ATTEMPT: attempt}, keep=())
 
     @engine_errors()
-    def sweep(self) -> int:
+    def sweep(self, keep: Collection[str]) -> int:
         """See Sandbox."""
-        mine = {"label": [*(f"{key}={value}" for key, value in self._owner.items()), "patchfarm.attempt"]}
-        containers = self._client.api.containers(all=True, filters=mine)
+        return self._remove_all(self._owner, keep)
+
+    def _remove_all(self, labels: Mapping[str, str], keep: Collection[str]) -> int:
+        mine = {"label": [*(f"{key}={value}" for key, value in labels.items()), _ATTEMPT]}
+        containers = [it for it in self._client.api.containers(all=True, filters=mine) if _of(it) not in keep]
         for container in containers:
             self.remove(container["Id"])
-        images = self._client.api.images(filters=mine)
+        images = [it for it in self._client.api.images(filters=mine) if _of(it) not in keep]
         for image in images:
-            self.remove_image(image["Id"])
+            with contextlib.suppress(NotFound):
+                self._client.api.remove_image(image["Id"], force=True)
         return len(containers) + len(images)
+
+
+def _of(found: Mapping[str, Any]) -> str:
+    """The attempt that a container or an image is of."""
+    return str(found["Labels"][_ATTEMPT])
+
+
+def _log_of(limits: Limits) -> LogConfig:
+    """The engine keeps the log too, for a process that adopts the container. The worker stops one that is too long.
+
+    So the bound is for the time when there is no worker: what is written then over it is lost, and that is noticed.
+    """
+    settings = {"max-size": str(4 * limits.log_bytes), "max-file": "1", "compress": "false"}
+    return LogConfig(type="local", config=settings)
+
+
+def _seconds(state: Mapping[str, Any]) -> float:
+    """How long a container ran, by the engine's clock, which may have been set meanwhile."""
+    began, ended = (datetime.fromisoformat(state[key]) for key in ("StartedAt", "FinishedAt"))
+    return max(0.0, (ended - began).total_seconds())
 
 
 def environment_of(user: User) -> dict[str, str]:
@@ -191,29 +281,3 @@ def environment_of(user: User) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
     }
-
-
-class _Pump:
-    """Carries what a container prints to a sink, in its own thread."""
-
-    def __init__(self, printed: Iterator[tuple[int, bytes]], sink: Callable[[bytes], None]) -> None:
-        self._printed = printed
-        self._sink = sink
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._end = self._thread.submit(self._carry)
-        self._thread.shutdown(wait=False)
-
-    def _carry(self) -> None:
-        for _, piece in self._printed:
-            self._sink(piece)
-
-    def failed(self) -> bool:
-        """Whether nothing more can be carried, though there may be more: `finish` raises why."""
-        return self._end.done() and self._end.exception() is not None
-
-    def finish(self) -> None:
-        """Wait for the rest, which ends with the container; raises what went wrong."""
-        try:
-            self._end.result(60)
-        except TimeoutError as error:
-            raise SandboxError("the container engine keeps the log open after the container's end") from error

@@ -1,19 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Sandbox in memory, for tests: what each step prints, makes and ends with is written down beforehand."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from workers.images import Base
-from workers.sandbox import Ended, OutputTooLarge, SandboxError, Spec, Taken, fits
+from workers.layers import Layer, depends_of, key_of, preparing
+from workers.sandbox import (
+    WORK_DIRECTORY,
+    Ended,
+    EngineAway,
+    Found,
+    OutputTooLarge,
+    SandboxError,
+    Spec,
+    Taken,
+    fits,
+)
 from workers.wire.arch import Arch
-from workers.wire.order import Environment
+from workers.wire.order import Environment, Order
+from workers.wire.report import UNKNOWN, Usage
 
 
 @dataclass(frozen=True)
 class Play:
-    """What a step does. One that is `endless` prints again and again until it is stopped."""
+    """What a step does. One that is `endless` prints again and again until it is stopped.
+
+    `away` is how often the engine goes away before it ends.
+    """
 
     prints: bytes = b""
     exit_code: int = 0
@@ -21,6 +38,8 @@ class Play:
     out_of_memory: bool = False
     endless: bool = False
     fails: str = ""
+    usage: Usage = UNKNOWN
+    away: int = 0
 
 
 class FakeSandbox:
@@ -32,6 +51,9 @@ class FakeSandbox:
         self.alive: dict[str, Spec] = {}
         self.images: set[str] = set()
         self.put_names: list[str] = []
+        self.started: set[str] = set()
+        self.labels: dict[str, str] = {}
+        self._gone: dict[str, int] = {}
 
     def _play(self, container: str) -> Play:
         return self.plays.get(container.rpartition("-")[2], Play())
@@ -44,19 +66,29 @@ class FakeSandbox:
         self.alive[spec.name] = spec
         return spec.name
 
-    def put(self, container: str, files: Sequence[tuple[str, Path]]) -> None:
+    def find(self, name: str) -> Found | None:
         """See Sandbox."""
+        return Found(name, name in self.started) if name in self.alive else None
+
+    def put(self, container: str, files: Sequence[tuple[str, Path]], folder: str = WORK_DIRECTORY) -> None:
+        """See Sandbox."""
+        assert folder.startswith("/")  # noqa: S101  # a container has no other
         self.put_names += [f"{container.rpartition('-')[2]}/{name}" for name, path in files if path.exists()]
 
-    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[], bool]) -> Ended:
+    def run(self, container: str, sink: Callable[[bytes], None], stop: Callable[[Usage], bool]) -> Ended:
         """See Sandbox."""
         play = self._play(container)
+        self.started.add(container)
         if play.fails:
             raise SandboxError(play.fails)
         sink(play.prints)
-        while play.endless and not stop():
+        self._gone[container] = self._gone.get(container, 0) + 1
+        if self._gone[container] <= play.away:
+            raise EngineAway("the container engine does not answer")
+        killed = stop(play.usage) or play.endless
+        while play.endless and not stop(play.usage):
             sink(play.prints)
-        return Ended(137 if play.endless else play.exit_code, play.out_of_memory, 1.0)
+        return Ended(137 if killed else play.exit_code, play.out_of_memory, 1.0, play.usage)
 
     def changed(self, container: str, patterns: Sequence[str]) -> list[str]:
         """See Sandbox."""
@@ -81,6 +113,7 @@ class FakeSandbox:
     def commit(self, container: str) -> str:
         """See Sandbox."""
         image = f"image-of-{container}"
+        self.labels[image] = self.alive[container].attempt
         self.images.add(image)
         return image
 
@@ -88,16 +121,18 @@ class FakeSandbox:
         """See Sandbox."""
         self.alive.pop(container, None)
 
-    def remove_image(self, image: str) -> None:
+    def clear(self, attempt: str) -> None:
         """See Sandbox."""
-        self.images.discard(image)
+        for name in [spec.name for spec in self.alive.values() if spec.attempt == attempt]:
+            self.remove(name)
+        self.images = {image for image in self.images if self.labels[image] != attempt}
 
-    def sweep(self) -> int:
+    def sweep(self, keep: Collection[str]) -> int:
         """See Sandbox."""
-        found = len(self.alive) + len(self.images)
-        self.alive.clear()
-        self.images.clear()
-        return found
+        before = len(self.alive) + len(self.images)
+        for attempt in {spec.attempt for spec in self.specs} - set(keep):
+            self.clear(attempt)
+        return before - len(self.alive) - len(self.images)
 
 
 class FakeImages:
@@ -118,3 +153,37 @@ class FakeImages:
     def forget(self, environment: Environment, arch: Arch) -> None:
         """See Images."""
         self.forgotten.append((environment, arch))
+
+
+class FakeLayers:
+    """See Layers, in memory. `mirror` is the state of its indices: nothing where it does not answer."""
+
+    def __init__(self, mirror: str = "as it is today") -> None:
+        self.mirror = mirror
+        self.kept: dict[str, Layer] = {}
+        self.found: list[str] = []
+
+    def key(self, order: Order, base: Base, files: Sequence[tuple[str, Path]]) -> str:
+        """See Layers."""
+        depends = depends_of(order, files)
+        return key_of(order, base, depends, (self.mirror,)) if self.mirror and preparing(order) else ""
+
+    @contextlib.contextmanager
+    def making(self, key: str, check: Callable[[], None]) -> Iterator[None]:
+        """See Layers."""
+        assert key  # noqa: S101  # nothing is made where there is no key
+        check()
+        yield
+
+    def find(self, key: str) -> Layer | None:
+        """See Layers."""
+        if key in self.kept:
+            self.found.append(key)
+        return self.kept.get(key)
+
+    def keep(self, key: str, container: str) -> Layer:
+        """See Layers. Where only the mirror's state is another, the packages are the same."""
+        made_from = key.rpartition("-")[0]
+        same = [layer for other, layer in self.kept.items() if other.rpartition("-")[0] == made_from]
+        self.kept[key] = same[0] if same else Layer(f"layer-of-{container}", hashlib.sha256(b"packages").hexdigest())
+        return self.kept[key]

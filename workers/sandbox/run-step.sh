@@ -14,6 +14,17 @@ run_after() {
     "$@"
 }
 
+# Says whether the kernel refused to start a process: only in here is that counted. Needs no process of its own.
+tell_refused() {
+    for counts in /sys/fs/cgroup/pids.events /sys/fs/cgroup/pids/pids.events; do
+        [ -r "$counts" ] || continue
+        while read -r word count; do
+            [ "$word" != max ] || [ "$count" = 0 ] || echo 'run-step: the limit of processes was reached'
+        done <"$counts"
+    done
+}
+trap '[ "$?" = 0 ] || tell_refused' EXIT
+
 # The arguments are a ring: a command is turned to the end, run from there, and stays behind.
 left=$#
 while [ "$left" -gt 0 ]; do

@@ -11,7 +11,7 @@ chroot "$root" groupadd --gid 1000 builder
 chroot "$root" useradd --uid 1000 --gid 1000 --no-create-home --home-dir /nonexistent --shell /bin/sh builder
 install -d -m 755 "$root/build" "$root/usr/lib/patchfarm"
 install -d -m 755 -o 1000 -g 1000 "$root/build/reproducible-path"
-for script in run-step.sh hide-source.sh; do
+for script in run-step.sh run-proxy.sh hide-source.sh; do
     install -m 755 "$PATCHFARM_SCRIPTS/$script" "$root/usr/lib/patchfarm/$script"
 done
 
@@ -40,3 +40,6 @@ printf 'APT::Keep-Downloaded-Packages "false";\n' >"$root/etc/apt/apt.conf.d/98p
 # Without these options dpkg would upgrade the system that this runs on; they are those of mmdebstrap itself.
 APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --yes -o DPkg::Chroot-Directory="$root" \
     -o Dir::Bin::dpkg=env -o DPkg::Options::=--unset=TMPDIR -o DPkg::Options::=dpkg dist-upgrade >&2
+
+# The only way to a mirror that a container has, and it has it only where a step needs one. Last, for the way there is now.
+printf 'Acquire::http::Proxy "http://patchfarm-proxy:3142";\n' >"$root/etc/apt/apt.conf.d/99patchfarm-proxy"

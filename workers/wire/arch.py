@@ -49,8 +49,3 @@ QEMU: dict[Arch, str] = {
 
 #: 32-bit architectures that need `setarch` on a 64-bit kernel, so that `uname -m` tells the build the truth.
 PERSONALITY: dict[Arch, str] = {Arch.I386: "i686", Arch.ARMHF: "armv7l"}
-
-
-def queue_of(arch: Arch) -> str:
-    """The Celery queue that rings for an architecture's jobs."""
-    return f"jobs.{arch}"

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How both sides use Celery, so that they cannot drift apart. A message only rings; it must never carry work."""
 
-#: The one task there is; its arguments are the update, the kind, the architecture and the attempt of a job.
+#: The one task there is; its arguments say for which job and attempt it was rung, and are for the logs alone.
 TASK = "patchfarm.work"
+
+
+def queue_of(worker: str) -> str:
+    """The Celery queue that rings for a worker."""
+    return f"bell.{worker}"
 
 
 def settings(broker: str, farm: str) -> dict[str, object]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass as checked
 
 from coordinator.errors import BadRequest, Fenced
 from coordinator.model import JobState
@@ -17,20 +15,10 @@ from coordinator.web.auth import Farm, Person, Worker, check_name
 from coordinator.web.body import Raw, wire
 from coordinator.web.follow import FARTHEST, Span, follow
 from coordinator.web.keys import Attempt, Key
-from workers.wire.arch import Tier
-from workers.wire.codec import encode
 from workers.wire.order import JobKey
 from workers.wire.report import Heartbeat, Report
 
 router = APIRouter(prefix="/jobs/{update}/{kind}/{arch}/{attempt}", tags=["jobs"])
-
-
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Claim:
-    """Who wants an attempt, and how it would run it."""
-
-    worker: str
-    tier: Tier
 
 
 @dataclass(frozen=True)
@@ -38,14 +26,6 @@ class LogSize:
     """How many bytes of a log have arrived."""
 
     size: int
-
-
-@router.post("/claim")
-def claim(key: Key, attempt: Attempt, wish: Claim, farm: Farm, who: Worker) -> Response:
-    """Take the attempt: the answer is its Order, or 409 where it is no longer to be had."""
-    check_name(who, wish.worker)
-    order = farm.claim(key, attempt, wish.worker, wish.tier)
-    return Response(encode(order), media_type="application/json")
 
 
 @router.post("/renew")

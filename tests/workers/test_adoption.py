@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An attempt whose process ended, seen through by another: nothing is done twice and nothing is lost."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.workers.kit import ORDER, Bench, MemoryFarm
+from workers import held
+from workers.ending import End
+from workers.keeper import Keeper
+from workers.sandbox.fake import Play
+from workers.wire.arch import Tier
+from workers.wire.order import Order
+from workers.wire.report import Outcome
+
+
+class Dies(BaseException):
+    """Like kill -9: nothing of the worker's own code runs any more."""
+
+
+class Killed(MemoryFarm):
+    """The worker is killed as soon as it brings its first file."""
+
+    def store(self, sha256: str, size: int, path: Path) -> None:
+        if self.claims and sha256 not in self.blobs:
+            self.blobs[sha256] = path.read_bytes()
+            raise Dies
+        super().store(sha256, size, path)
+
+
+def let_go(bench: Bench) -> None:
+    """The worker claims its order, begins, and is told to end while the container runs."""
+    claim = bench.farm.claim
+    bench.farm.claim = lambda: ending(bench, claim())  # type: ignore[method-assign]  # a double
+    bench.worker.work()
+
+
+def ending(bench: Bench, given: Order) -> Order:
+    bench.ending = End.LET_GO
+    return given
+
+
+def killed(home: Path, **plays: Play) -> Bench:
+    """A bench whose worker was killed when its build had ended and its first file was brought."""
+    bench = Bench(home, ORDER, **plays)
+    bench.farm.__class__ = Killed
+    with pytest.raises(Dies):
+        bench.worker.work()
+    bench.farm.__class__ = MemoryFarm
+    return bench
+
+
+def test_a_worker_that_lets_go_leaves_its_attempt_and_says_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    let_go(bench)
+    assert not bench.farm.reports
+    assert [folder.name for folder in held.orphans(tmp_path)] == ["7-build-amd64-3"]
+
+
+def test_what_was_let_go_is_done_by_the_next_process(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb"}))
+    let_go(bench)
+    report = bench.adopt()
+    assert (report.outcome, report.adopted) == (Outcome.FINISHED, 1)
+    assert [file.name for file in report.artifacts] == ["a_1_amd64.deb"]
+    assert not held.orphans(tmp_path)
+
+
+def test_a_step_that_had_run_is_not_run_again(tmp_path: Path) -> None:
+    bench = killed(tmp_path, compile=Play(b"cc\n", makes={"a_1_amd64.deb": b"deb"}))
+    made = list(bench.sandbox.specs)
+    report = bench.adopt()
+    assert bench.sandbox.specs == made
+    assert [step.name for step in report.steps] == ["base image", "depends", "compile"]
+    assert [file.name for file in report.artifacts] == ["a_1_amd64.deb"]
+    assert not bench.sandbox.alive
+
+
+def test_the_log_goes_on_where_it_was_and_has_every_line_once(tmp_path: Path) -> None:
+    bench = killed(tmp_path, compile=Play(b"one\ntwo\n", makes={"a_1_amd64.deb": b"deb"}))
+    report = bench.adopt()
+    assert bench.log.count("one\ntwo\n") == 1
+    assert report.log_sha256 == hashlib.sha256(bench.farm.written).hexdigest()
+
+
+def test_a_log_that_was_cut_while_nobody_watched_makes_the_attempt_worthless(tmp_path: Path) -> None:
+    bench = killed(tmp_path, compile=Play(b"one\ntwo\n", makes={"a_1_amd64.deb": b"deb"}))
+    bench.sandbox.plays = {"compile": Play(b"two\n")}
+    report = bench.adopt()
+    assert (report.outcome, report.reason) == (
+        Outcome.BROKEN,
+        "the log of the running container is not the one that was kept of it",
+    )
+
+
+@pytest.mark.parametrize("exit_code", [137, 143, 255])
+def test_a_container_that_was_killed_while_nobody_watched_says_nothing_of_its_package(
+    tmp_path: Path, exit_code: int
+) -> None:
+    bench = killed(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb"}))
+    bench.sandbox.plays = {"compile": Play(exit_code=exit_code)}
+    assert bench.adopt().outcome is Outcome.BROKEN
+
+
+def test_an_engine_that_is_started_anew_meanwhile_costs_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(b"cc\n", makes={"a_1_amd64.deb": b"deb"}, away=1))
+    report = bench.work()
+    assert (report.outcome, len(report.artifacts), bench.log.count("cc\n")) == (Outcome.FINISHED, 1, 1)
+
+
+def test_an_attempt_that_is_somebody_elses_by_now_is_cleared_away(tmp_path: Path) -> None:
+    bench = killed(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb"}))
+    bench.farm.fenced = True
+    [orphan] = held.orphans(tmp_path)
+    bench.worker.adopt(orphan)
+    assert not bench.farm.reports
+    assert not bench.sandbox.alive
+    assert not held.orphans(tmp_path)
+
+
+def test_what_cannot_be_read_is_handed_back(tmp_path: Path) -> None:
+    bench = killed(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb"}))
+    [orphan] = held.orphans(tmp_path)
+    (orphan / "progress.json").write_text("{}")
+    assert "cannot be read" in bench.adopt().reason
+    assert not held.orphans(tmp_path)
+
+
+def test_an_attempt_that_a_process_has_is_no_orphan(tmp_path: Path) -> None:
+    with held.take(tmp_path, Bench(tmp_path).farm.given, Tier.NATIVE) as mine:
+        assert held.orphans(tmp_path) == []
+        with held.adopt(mine.folder) as nothing:
+            assert nothing is None
+    assert held.orphans(tmp_path) == [mine.folder]
+
+
+def test_the_containers_of_what_is_in_hand_are_kept_from_the_sweep(tmp_path: Path) -> None:
+    let_go(Bench(tmp_path))
+    assert Keeper(tmp_path).labels() == {"7/build/amd64/3"}
