@@ -11,11 +11,12 @@ mini-buildd 2 s to 1.06.
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
+from docker.errors import ImageNotFound
 
 from benchmarks import kit, rooms
 from benchmarks.kit import ARCH, Farm
@@ -68,9 +69,19 @@ def build_cold(source: str) -> Run:
         built = build(farm, source)
     image = built.job.report.image if built.job.report else ""
     client = docker.from_env()
-    client.images.remove(image, force=True)
+    _remove(client, image)
     client.close()
     return built.run
+
+
+def _remove(client: docker.DockerClient, image: str) -> None:
+    """An image, and the layers on top of it first."""
+    for other in client.api.images(all=True):
+        if other["ParentId"] == image:
+            _remove(client, str(other["Id"]))
+    # One without a name went with the last that stood on it.
+    with suppress(ImageNotFound):
+        client.api.remove_image(image, force=True)
 
 
 def _unseen(recipe: str) -> str:
@@ -104,8 +115,8 @@ def fetch(farm: Farm, update: Update, folder: Path) -> list[Path]:
     return paths
 
 
-def measure(source: str, repetitions: int, chosen: list[str]) -> tuple[dict[str, list[Run]], list[Built]]:
-    """Every way's builds, in turns that begin with another way each time; and what the warm ones were."""
+def in_turns(source: str, repetitions: int, chosen: list[str]) -> tuple[dict[str, list[Run]], list[Built]]:
+    """The builds of every way but cold, in turns that begin with another way each time; and what the warm ones were."""
     runs: dict[str, list[Run]] = {}
     warm: list[Built] = []
     with kit.farm("build", kit.only_here, slots="1") as farm:
@@ -121,8 +132,6 @@ def measure(source: str, repetitions: int, chosen: list[str]) -> tuple[dict[str,
             for turn in range(repetitions):
                 for way in order[turn % len(order) :] + order[: turn % len(order)]:
                     runs.setdefault(way, []).append(_told(way, found[way]()))
-    if _COLD in chosen:
-        runs[_COLD] = [_told(_COLD, build_cold(source))]
     return runs, warm
 
 
@@ -164,7 +173,11 @@ def main() -> None:
     names = {"bare": _BARE, "sbuild": _SBUILD, "cold": _COLD, "warm": _WARM}
     parser.add_argument("--only", nargs="+", choices=names, default=list(names), help="these ways alone")
     asked = parser.parse_args()
-    runs, warm = measure(asked.source, asked.repetitions, [names[name] for name in asked.only])
+    chosen = [names[name] for name in asked.only]
+    in_turn = [way for way in chosen if way != _COLD]
+    runs, warm = in_turns(asked.source, asked.repetitions, in_turn) if in_turn else ({}, [])
+    if _COLD in chosen:
+        runs[_COLD] = [_told(_COLD, build_cold(asked.source))]
     show(asked.source, runs, warm)
     kit.write(asked.json, {way: [[run.wall, run.cpu] for run in own] for way, own in runs.items()})
 

@@ -209,18 +209,19 @@ def arguments(about: str | None) -> argparse.ArgumentParser:
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print figures; all columns but the first are numbers."""
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    shown = Table(box=box.SIMPLE_HEAD)
     for number, head in enumerate(heads):
         shown.add_column(head, justify="right" if number else "left")
     for row in rows:
         shown.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else printable(str(cell)) for cell in row))
+    print(title)
     Console(width=120).print(shown)
 
 
 def verdict(what: str, measured: float, target: float, unit: str) -> None:
     """Print a figure beside the most that it should be."""
     held = "met" if measured <= target else "MISSED"
-    print(f"{what}: {measured:.2f} {unit}, target at most {target:.2f} {unit}: {held}")
+    print(f"{what}: {measured:.2f}{unit and f' {unit}'}, target at most {target:.2f}{unit and f' {unit}'}: {held}")
 
 
 def write(path: Path | None, figures: Mapping[str, object]) -> None:

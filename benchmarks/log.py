@@ -42,6 +42,7 @@ def follow(farm: Farm, update: int, arch: Arch) -> "subprocess.Popen[bytes]":
         env=dict(farm.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        bufsize=0,  # what is there is read, and nothing waited for
     )
 
 

@@ -6,12 +6,12 @@ The token goes to the farm's own address and nowhere else: no redirect is follow
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote
 
 import httpx2
@@ -190,7 +190,7 @@ class Client:
     def _ask(self, kind: type[T], method: str, path: str, **request: Any) -> T:
         answer = self._send(method, path, **request)
         try:
-            value = _adapter(kind).validate_json(answer.content)
+            value: T = _adapter(cast("Hashable", kind)).validate_json(answer.content)
         except ValidationError as error:
             raise _strange(answer) from error
         return value
@@ -208,7 +208,7 @@ def _quoted(name: str) -> str:
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     """Made once for each type: that takes longer than most answers do."""
     return TypeAdapter(kind)
 

@@ -11,13 +11,16 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import docker
 import requests
 from celery import Celery, signals
 from kombu import Queue
 
+from workers import bootstrap, held
 from workers.attempt import Tools
 from workers.cache import Cache
 from workers.config import WorkerConfig
@@ -28,6 +31,7 @@ from workers.keeper import Keeper
 from workers.layers import DockerLayers
 from workers.mirror import Mirror
 from workers.proxy import DockerProxy, own_arch
+from workers.sandbox import SandboxError
 from workers.sandbox.docker import DockerSandbox, connect, owner
 from workers.transfer import Farm, HttpFarm
 from workers.wire import broker
@@ -46,8 +50,8 @@ _COLLECT = 300.0
 def main(config: WorkerConfig) -> None:
     """Run a worker until it is told to end: by TERM its containers run on for its next process, by INT they end too."""
     config.home.mkdir(parents=True, exist_ok=True)
-    _clear(config.home)
     keeper = Keeper(config.home)
+    _clear(config.home, keeper)
     client = connect()
     swept = DockerSandbox(client, config.farm, config.worker).sweep(keeper.labels())
     if swept:
@@ -75,6 +79,9 @@ def main(config: WorkerConfig) -> None:
         )
     finally:
         keeper.end(ending.now())
+        # An engine that is not there has nothing that needs it; what it has afterwards is used again.
+        with suppress(SandboxError):
+            _proxy(config, client).retire()
 
 
 def assemble(config: WorkerConfig, ending: Ending) -> tuple[Worker, Farm]:
@@ -88,12 +95,11 @@ def _workshop(config: WorkerConfig, farm: Farm) -> Callable[[], Tools]:
 
     @cache
     def tools_of(_process: int) -> Tools:
-        client, mine = connect(), owner(config.farm, config.worker)
-        images = DockerImages(client, config.home, mine)
-        proxy = DockerProxy(client, images, config.home, own_arch(platform.machine(), config.tiers), mine)
+        client = connect()
+        images = DockerImages(client, config.home, owner(config.farm, config.worker))
         return Tools(
             farm=farm,
-            sandbox=DockerSandbox(client, config.farm, config.worker, proxy),
+            sandbox=DockerSandbox(client, config.farm, config.worker, _proxy(config, client)),
             images=images,
             layers=DockerLayers(client, config.home, Mirror()),
             farm_id=config.farm,
@@ -103,11 +109,18 @@ def _workshop(config: WorkerConfig, farm: Farm) -> Callable[[], Tools]:
     return lambda: tools_of(os.getpid())
 
 
-def _clear(home: Path) -> None:
-    """Remove the scratch folders that a killed process left in a worker's home, but for attempts: they go on."""
-    for pattern in ("image-*", "layer-*/", "mmdebstrap.*", "attempts/new-*"):
-        for folder in home.glob(pattern):
-            shutil.rmtree(folder, ignore_errors=True)
+def _proxy(config: WorkerConfig, client: docker.DockerClient) -> DockerProxy:
+    mine = owner(config.farm, config.worker)
+    images = DockerImages(client, config.home, mine)
+    return DockerProxy(client, images, config.home, own_arch(platform.machine(), config.tiers), mine)
+
+
+def _clear(home: Path, keeper: Keeper) -> None:
+    """Remove what killed processes left unfinished. Attempts are no such thing, and may be making an image just now."""
+    if keeper.none_is_in_hand():
+        bootstrap.clear(home)
+    for folder in (*home.glob("layer-*/"), *held.folder_of(home).glob("new-*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def celery_app(worker: Worker) -> Celery:

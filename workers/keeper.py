@@ -39,6 +39,10 @@ class Keeper:
         folders = [path for path in held.folder_of(self._home).glob("*") if held.is_attempt(path)]
         return frozenset(label_of(*held.key_of(folder)) for folder in folders)
 
+    def none_is_in_hand(self) -> bool:
+        """Whether every attempt there is has lost its process."""
+        return len(held.orphans(self._home)) == len(self.labels())
+
     def adopt_orphans(self) -> None:
         """Start an adopter for each attempt that no process has in hand."""
         for folder in held.orphans(self._home):

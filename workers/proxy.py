@@ -49,7 +49,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 class DockerProxy:
     """See workers.sandbox.network.Proxy. `home` holds its lock; its image is of `arch`, which is the machine's own.
 
-    One for all processes of a worker, kept when the worker ends: containers that run on may need it.
+    One for all processes of a worker. It outlives them where a container does that needs it.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class DockerProxy:
             yield way
 
     @engine_errors()
-    def remove(self) -> None:
-        """Leave nothing of it but its image: for a worker that is not to come back."""
+    def retire(self) -> None:
+        """Leave nothing of it but what it keeps. Nothing happens where a container may still need it."""
         with hold(self._home / "proxy.lock", lambda: None):
+            if self._networks.used():
+                return
             with contextlib.suppress(NotFound):
                 self._client.api.remove_container(self._name, force=True)
             self._networks.remove()
-            with contextlib.suppress(NotFound):
-                self._client.api.remove_volume(self._name)
 
     def _found(self) -> Mapping[str, Any] | None:
         try:

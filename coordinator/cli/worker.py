@@ -94,10 +94,13 @@ def remove(
     if known is None:
         here.note("It was not added from here: stop it where it runs.")
         return
-    SupervisedTunnels(home).close(known)
     key = Path(known.identity) if known.identity else None
-    with Visit(here, book).to(known.address, key, "") as remote:
-        install.remove(remote, Service(known))
+    try:
+        with Visit(here, book).to(known.address, key, "") as remote:
+            install.remove(remote, Service(known))
+    finally:
+        # Not before: the worker tells the farm that it ends, and waits long for one that does not answer.
+        SupervisedTunnels(home).close(known)
     book.forget(name)
     here.note(f"Its service and {known.folder} on {known.address} are gone.")
 

@@ -18,7 +18,7 @@ from workers.wire.arch import Arch
 class Program:
     """A process that is started again whenever it ends. Lower `priority` starts earlier and is stopped later.
 
-    `stop_seconds` is how long it has after TERM before it and its children are killed.
+    `stop_seconds` is how long it has after the signal before it and its children are killed.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Program:
     priority: int
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_seconds: int = 10
+    stop_signal: str = "TERM"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def _worker(site: Site) -> Program:
         "PATCHFARM_SLOTS": str(site.slots),
         "PATCHFARM_ARCHES": ",".join(site.arches),
     }
-    return Program("worker", (site.python, "-m", "workers"), 60, known, stop_seconds=60)
+    # By TERM its containers would run on, for a next process that a farm that is down does not start.
+    return Program("worker", (site.python, "-m", "workers"), 60, known, stop_seconds=60, stop_signal="INT")
 
 
 def configuration(programs: Sequence[Program], home: Home, sockets: Path, folder: Path, user: str) -> str:
@@ -154,6 +156,7 @@ def section(program: Program, home: Home) -> list[str]:
         "startsecs=2",
         # With a longer pause before each: a farm that ran out of disk comes back by itself when there is some.
         "startretries=1000",
+        f"stopsignal={program.stop_signal}",
         f"stopwaitsecs={program.stop_seconds}",
         "killasgroup=true",
         "redirect_stderr=true",

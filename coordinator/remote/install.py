@@ -107,6 +107,7 @@ def remove(remote: Remote, made: Service) -> None:
             remote.put(there, service.unit(made, last=True), 0o644)
         for command in made.end():
             _must(remote, command, seconds=120)
+        _must(remote, [f"{made.host.folder}/run", "workers.leave"], seconds=300)
     _must(remote, ["rm", "-rf", "--", made.host.folder], seconds=300)
 
 

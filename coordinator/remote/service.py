@@ -92,17 +92,18 @@ def settings(values: Mapping[str, str]) -> bytes:
 
 
 def run(folder: str, release: str) -> bytes:
-    """The program that becomes the worker, of that release."""
+    """The program that becomes the worker of that release, or the module of it that is named."""
     code = f"{folder}/{release}"
+    python = shlex.quote(f"{code}/venv/bin/python")
     return (
         "#!/bin/sh\n"
         f"cd {shlex.quote(folder)} || exit 1\n"
-        "echo $$ >pid\n"
+        '[ "$1" ] || echo $$ >pid\n'
         "set -a\n"
         ". ./settings\n"
         f"PYTHONPATH={shlex.quote(code)} PYTHONUNBUFFERED=1 LANG=C.UTF-8\n"
         "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin\n"
-        f"exec {shlex.quote(f'{code}/venv/bin/python')} -m workers\n"
+        f'exec {python} -m "${{1:-workers}}"\n'
     ).encode()
 
 
@@ -174,7 +175,7 @@ stop | end)
         ours || exit 0
         sleep 1
     done
-    kill -KILL -- "-$pid"
+    kill -s KILL -- "-$pid"
     ;;
 esac
 """

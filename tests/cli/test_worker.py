@@ -18,6 +18,7 @@ from tests.web.kit import KEY, NOW, WORKER, FakeFarm
 from workers.wire.arch import Arch, Tier
 
 LATER = datetime(2026, 1, 1, 12, 2, 3, tzinfo=UTC)
+ELSEWHERE = ("me@w2", "--url", "http://farm.example.org", "--broker", "redis://farm.example.org")
 TIERS = {Arch.AMD64: Tier.NATIVE, Arch.I386: Tier.NATIVE, Arch.RISCV64: Tier.EMULATED}
 
 
@@ -102,6 +103,25 @@ def test_a_worker_at_work_stays_and_gets_nothing_new(shell: Shell, farm: FakeFar
     said = shell("worker", "remove", "w1")
     assert (said.code, "w1 has 1 attempts" in said.err) == (16, True)
     assert farm.store.decided == [("drain", "w1", True)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("-oProxyCommand=id@w2",), 2, "No such option"),
+        (("me@w2;id",), 2, "no host to log in to"),
+        ((*ELSEWHERE, "--name", "W2"), 2, "cannot be the name"),
+        (("me@w2",), 33, "no farm was started"),
+        (("me@w2", "--url", "http://farm.example.org", "--broker", "redis://:pw@farm.example.org"), 2, "password"),
+        (("me@w2", "--url", "http://farm.example.org"), 2, "the broker can be reached from this machine alone"),
+    ],
+)
+def test_a_worker_that_cannot_be_added_is_refused_before_anybody_logs_in(
+    shell: Shell, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    answer = shell("worker", "add", *arguments)
+    assert (answer.code, said in answer.err) == (code, True), answer.err
+    assert "pw" not in answer.err
 
 
 @pytest.mark.parametrize("name", ["nobody", "../updates", "a/b"])

@@ -55,7 +55,6 @@ def test_it_takes_messages_and_gives_them(broker: redis.Redis) -> None:
         ("CONFIG", "GET", "*"),
         ("REPLICAOF", "192.0.2.1", "6379"),
         ("MODULE", "LIST"),
-        ("DEBUG", "SLEEP", "0"),
         ("SAVE",),
         ("SHUTDOWN",),
         ("MONITOR",),
@@ -64,4 +63,4 @@ def test_it_takes_messages_and_gives_them(broker: redis.Redis) -> None:
 )
 def test_it_writes_no_file_and_follows_nobody(broker: redis.Redis, command: tuple[str, ...]) -> None:
     with pytest.raises(NoPermissionError):
-        broker.execute_command(*command)
+        broker.execute_command(*command)  # type: ignore[no-untyped-call]  # the library says nothing of it

@@ -72,7 +72,8 @@ def test_what_is_removed_is_stopped_first(made: Service) -> None:
     remote.files = {made.place: (b"", 0o644), f"{made.host.folder}/service": (b"", 0o700)}
     install.remove(remote, made)
     said = [" ".join(argv) for argv in remote.ran]
-    assert any("disable" in line or line.endswith("service end") for line in said[:-1])
+    ended = next(place for place, line in enumerate(said) if "disable" in line or line.endswith("service end"))
+    assert ended < said.index(f"{made.host.folder}/run workers.leave")
     assert said[-1] == f"rm -rf -- {made.host.folder}"
 
 

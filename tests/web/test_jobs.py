@@ -81,6 +81,12 @@ def test_an_offer_signs_a_worker_on(worker: TestClient, farm: FakeFarm) -> None:
     assert farm.asked == [("sign_on", offer())]
 
 
+@pytest.mark.parametrize("said", [{"slots": 0}, {"cores": -4}, {"memory_bytes": 10**400}])
+def test_an_offer_of_no_possible_machine_is_400(worker: TestClient, farm: FakeFarm, said: dict[str, Any]) -> None:
+    assert worker.put("/api/v1/workers/w1", content=encode(replace(offer(), **said))).status_code == 400
+    assert farm.asked == []
+
+
 def test_the_log_grows_at_its_end_alone(worker: TestClient, farm: FakeFarm) -> None:
     lease(farm)
     assert worker.post(f"{AT}/log?offset=0", content=b"one\n").json() == {"size": 4}

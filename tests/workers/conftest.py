@@ -26,12 +26,13 @@ def client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def proxy(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerProxy]:
-    """The way to the mirror, on networks that are gone afterwards."""
+    """The way to the mirror, of which nothing is left afterwards."""
     home = tmp_path_factory.mktemp("proxy")
     mine = owner("testfarm", "w1")
     proxy = DockerProxy(client, DockerImages(client, home, mine), home, own_arch(platform.machine(), ()), mine)
     yield proxy
-    proxy.remove()
+    proxy.retire()
+    client.api.remove_volume("patchfarm-testfarm-w1-proxy", force=True)
 
 
 @pytest.fixture

@@ -10,9 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import docker
 import pytest
 from celery import Celery
 from kombu import Queue
@@ -71,7 +75,9 @@ class _Coordinator(ThreadingHTTPServer):
             self.reports.put(decode(Report, body))
             return 204, b""
         if action == "log":
-            self.log += body
+            offset = int(path.rpartition("offset=")[2])
+            assert offset <= len(self.log)
+            self.log = self.log[:offset] + body if offset + len(body) > len(self.log) else self.log
             if b"awake" in self.log:
                 self.running.set()
             return 200, b'{"size":%d}' % len(self.log)
@@ -109,10 +115,11 @@ def redis(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def coordinator(debian: Environment, base: Callable[[Arch], Base]) -> Iterator[_Coordinator]:
-    """A coordinator with an order that takes ten minutes."""
+    """A coordinator with an order that takes ten seconds, and says so."""
     base(Arch.AMD64)
-    steps = (Step("sleep", (("echo", "awake"), ("sleep", "600"))),)
-    with _Coordinator(order(environment=debian, inputs=(), steps=steps)) as server:
+    script = "echo awake; for n in $(seq 50); do echo line $n; sleep 0.2; done"
+    given = order(environment=debian, inputs=(), steps=(Step("count", (("sh", "-c", script),)),), lease_seconds=15)
+    with _Coordinator(given) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield server
@@ -120,43 +127,120 @@ def coordinator(debian: Environment, base: Callable[[Arch], Base]) -> Iterator[_
         thread.join()
 
 
+@dataclass
+class Host:
+    """A machine with one worker for amd64: the processes of it that were started so far."""
+
+    environment: dict[str, str]
+    processes: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """`python -m workers`, once more."""
+        command = [sys.executable, "-m", "workers"]
+        self.processes.append(subprocess.Popen(command, env=self.environment, start_new_session=True))
+        return self.processes[-1]
+
+    def end(self) -> None:
+        """Whatever runs yet, with all that it started."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @pytest.fixture
-def started(redis: str, coordinator: _Coordinator, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`python -m workers`, for amd64 alone."""
+def host(redis: str, coordinator: _Coordinator, tmp_path: Path) -> Iterator[Host]:
     (tmp_path / "token").write_text("sesame")
-    environment = {
-        **os.environ,
-        "PATCHFARM_URL": f"http://127.0.0.1:{coordinator.server_port}",
-        "PATCHFARM_BROKER": redis,
-        "PATCHFARM_CORES": "1",
-        "PATCHFARM_MEMORY_MIB": "1024",
-        "PATCHFARM_WORKER_NAME": "w1",
-        "PATCHFARM_TOKEN_FILE": str(tmp_path / "token"),
-        "PATCHFARM_FARM": "testfarm",
-        "PATCHFARM_WORKER_HOME": str(tmp_path / "home"),
-        "PATCHFARM_ARCHES": "amd64",
-    }
-    with subprocess.Popen([sys.executable, "-m", "workers"], env=environment) as process:
-        yield process
-        if process.poll() is None:
-            process.kill()
+    host = Host(
+        {
+            **os.environ,
+            "PATCHFARM_URL": f"http://127.0.0.1:{coordinator.server_port}",
+            "PATCHFARM_BROKER": redis,
+            "PATCHFARM_CORES": "1",
+            "PATCHFARM_MEMORY_MIB": "1024",
+            "PATCHFARM_WORKER_NAME": "w1",
+            "PATCHFARM_TOKEN_FILE": str(tmp_path / "token"),
+            "PATCHFARM_FARM": "testfarm",
+            "PATCHFARM_WORKER_HOME": str(tmp_path / "home"),
+            "PATCHFARM_ARCHES": "amd64",
+        }
+    )
+    yield host
+    host.end()
+
+
+@pytest.fixture
+def at_work(host: Host, coordinator: _Coordinator, redis: str) -> "subprocess.Popen[bytes]":
+    """The worker was rung for, twice, and its container runs."""
+    process = host.start()
+    offer = Offer("w1", {Arch.AMD64: Tier.NATIVE}, 1, socket.gethostname(), 1, 1 << 30)
+    assert coordinator.signs.get(timeout=60) == offer
+    with closing(Celery("bell", set_as_current=False)) as bell:
+        bell.conf.update(broker.settings(redis, "testfarm"), task_queues=[Queue(broker.queue_of("w1"))])
+        for _ in range(2):
+            bell.send_task(broker.TASK, args=["7/build/amd64", 3], queue=broker.queue_of("w1"))
+    assert coordinator.running.wait(120)
+    return process
+
+
+def left_behind(client: docker.DockerClient) -> list[object]:
+    """The containers of attempts that there are."""
+    return list(client.containers.list(all=True, filters={"label": ["patchfarm.farm=testfarm", "patchfarm.attempt"]}))
+
+
+def check_all_was_seen(coordinator: _Coordinator, client: docker.DockerClient) -> None:
+    """The attempt ends well after it changed hands, its log is whole, and nothing is left of it."""
+    report = coordinator.reports.get(timeout=90)
+    assert (report.outcome, report.reason, report.exit_code, report.adopted) == (Outcome.FINISHED, "", 0, 1)
+    lines = [line for line in coordinator.log.decode().splitlines() if line.startswith("line ")]
+    assert lines == [f"line {number}" for number in range(1, 51)]
+    assert report.log_sha256 == sha256(coordinator.log).hexdigest()
+    until = time.monotonic() + 30
+    while left_behind(client) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left_behind(client) == []
 
 
 @pytest.mark.engine
 @pytest.mark.timeout(300)
-def test_a_ring_is_answered_and_a_worker_that_is_told_to_end_hands_its_attempt_back(
-    started: "subprocess.Popen[bytes]", coordinator: _Coordinator, redis: str
+def test_a_worker_that_is_interrupted_ends_its_container_and_hands_the_attempt_back(
+    at_work: "subprocess.Popen[bytes]", coordinator: _Coordinator, client: docker.DockerClient
 ) -> None:
-    assert coordinator.signs.get(timeout=60) == Offer(
-        "w1", {Arch.AMD64: Tier.NATIVE}, 1, socket.gethostname(), 1, 1 << 30
-    )
-    bell = Celery("bell", set_as_current=False)
-    bell.conf.update(broker.settings(redis, "testfarm"), task_queues=[Queue(broker.queue_of("w1"))])
-    for _ in range(2):
-        bell.send_task(broker.TASK, args=["7/build/amd64", 3], queue=broker.queue_of("w1"))
-    bell.close()
-    assert coordinator.running.wait(120)
-    started.send_signal(signal.SIGTERM)
+    at_work.send_signal(signal.SIGINT)
     report = coordinator.reports.get(timeout=60)
     assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
-    assert started.wait(60) == 0
+    assert at_work.wait(60) == 0
+    assert left_behind(client) == []
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+def test_a_worker_that_is_told_to_end_leaves_its_container_to_the_next_process(
+    at_work: "subprocess.Popen[bytes]", host: Host, coordinator: _Coordinator, client: docker.DockerClient
+) -> None:
+    at_work.send_signal(signal.SIGTERM)
+    assert at_work.wait(60) == 0
+    assert coordinator.reports.empty()
+    host.start()
+    check_all_was_seen(coordinator, client)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+def test_a_worker_that_is_killed_with_all_its_processes_loses_nothing(
+    at_work: "subprocess.Popen[bytes]", host: Host, coordinator: _Coordinator, client: docker.DockerClient
+) -> None:
+    os.killpg(at_work.pid, signal.SIGKILL)
+    host.start()
+    check_all_was_seen(coordinator, client)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+def test_a_worker_whose_one_process_is_killed_gives_its_attempt_to_another(
+    at_work: "subprocess.Popen[bytes]", coordinator: _Coordinator, client: docker.DockerClient
+) -> None:
+    children = Path(f"/proc/{at_work.pid}/task/{at_work.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    check_all_was_seen(coordinator, client)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What hostile code tries in a container, as the builder and as root of a step that needs the mirror.
 
-What it tries with its output, its log and its limits is in test_engine.py and test_tar.py. Each attempt here names what stopped it, in the kernel's own words: one that fails for another reason proves nothing.
+What it tries with its output, its log and its limits is in test_engine.py and test_tar.py. Each attempt here
+names what stopped it, in the kernel's own words: one that fails for another reason proves nothing.
 """
 
 import dataclasses

@@ -228,8 +228,12 @@ class DockerSandbox:
     @engine_errors()
     def remove(self, container: str) -> None:
         """See Sandbox."""
-        with contextlib.suppress(NotFound):
+        try:
             self._client.api.remove_container(container, force=True, v=True)
+        except APIError as error:
+            # Gone, or going: another process is at it.
+            if error.status_code not in (requests.codes.not_found, requests.codes.conflict):
+                raise
 
     @engine_errors()
     def clear(self, attempt: str) -> None:

@@ -72,7 +72,7 @@ class Networks:
 
     def way_to(self, proxy: Mapping[str, Any]) -> Way:
         """A network that no container is on but the proxy, given as the engine describes it."""
-        used = self._used()
+        used = self.used()
         name = next(name for name in map(f"{self._name}-{{}}".format, count()) if name not in used)
         joined = proxy["NetworkSettings"]["Networks"].get(name)
         address = joined["IPAMConfig"]["IPv4Address"] if joined else self.join(name, str(proxy["Id"]))
@@ -87,6 +87,12 @@ class Networks:
         self._client.api.connect_container_to_network(proxy, name, ipv4_address=address)
         return address
 
+    def used(self) -> set[str]:
+        """The networks that a container is made for, whatever state it is in."""
+        mine = {"label": [*self._labels(), "patchfarm.attempt"]}
+        containers = self._client.api.containers(all=True, filters=mine)
+        return {str(it["HostConfig"]["NetworkMode"]) for it in containers} - {NOWHERE.network}
+
     def names(self) -> list[str]:
         """All that there are."""
         return [str(network["Name"]) for network in self._client.api.networks(filters={"label": self._labels()})]
@@ -95,10 +101,6 @@ class Networks:
         """Forget them all; nobody may be on one."""
         for name in self.names():
             self._client.api.remove_network(name)
-
-    def _used(self) -> set[str]:
-        mine = {"label": [*self._labels(), "patchfarm.attempt"]}
-        return {str(it["HostConfig"]["NetworkMode"]) for it in self._client.api.containers(all=True, filters=mine)}
 
     def _labels(self) -> list[str]:
         return [f"{key}={value}" for key, value in self._owner.items()]

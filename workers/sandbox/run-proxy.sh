@@ -27,9 +27,7 @@ keep_small() {
 
 while sleep 60; do
     keep_small || true
-    for log in "$folder"/log/*; do
-        : >"$log"
-    done
+    find "$folder/log" -type f -exec truncate --size=0 {} + || true
 done &
 
 exec apt-cacher-ng -c "$folder"

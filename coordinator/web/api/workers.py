@@ -18,6 +18,8 @@ router = APIRouter(prefix="/workers", tags=["workers"])
 
 #: What a worker may be called; the worker itself takes no other.
 _NAME = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
+#: Far more than any machine has.
+_MOST_SLOTS, _MOST_CORES, _MOST_BYTES = 1 << 10, 1 << 16, 1 << 60
 
 
 class Admission(BaseModel):
@@ -41,8 +43,9 @@ def sign_on(name: str, who: Worker, offer: Annotated[Offer, Depends(wire(Offer))
     """A worker says what it can run; also its sign of life while it has nothing to do."""
     check_name(who, name)
     check_name(who, offer.worker)
-    if not 1 <= offer.slots <= 1024:
-        raise BadRequest(f"a worker with {offer.slots} slots is none")
+    said = (offer.slots, _MOST_SLOTS), (offer.cores, _MOST_CORES), (offer.memory_bytes, _MOST_BYTES)
+    if not all(1 <= number <= most for number, most in said):
+        raise BadRequest("a worker with so many slots, cores or bytes of memory is none")
     farm.sign_on(offer)
 
 
