@@ -247,10 +247,9 @@ class Attempt:
         at, sandbox = self._held.progress, self._tools.sandbox
         if ended.exit_code != 0 and step.prepares:
             raise self._why_unprepared(step, at.since, ended.exit_code)
-        candidates = {*at.candidates, *sandbox.changed(container, self._order.collect)}
         if ended.exit_code != 0 or number + 1 == len(self._order.steps):
             if not step.prepares:
-                self._artifacts = self._collector().collect(container, candidates)
+                self._artifacts = self._collector().collect(container)
             return False
         packages = at.packages_sha256
         if number + 1 == self._leading and at.layer:
@@ -258,7 +257,7 @@ class Attempt:
             image, packages = layer.image, layer.packages_sha256
         else:
             image = sandbox.commit(container)
-        self._held.save(step=number + 1, image=image, packages_sha256=packages, candidates=tuple(sorted(candidates)))
+        self._held.save(step=number + 1, image=image, packages_sha256=packages)
         return True
 
     def _collector(self) -> Collector:

@@ -46,7 +46,6 @@ class Progress:
     until: float = 0.0
     notes: int = 0
     timings: tuple[StepTiming, ...] = ()
-    candidates: tuple[str, ...] = ()
     usage: Usage = UNKNOWN
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Brings the files that an attempt made out of its last container and to the coordinator. All of them are hostile."""
 
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from workers.errors import AttemptEnded
-from workers.sandbox import FILE_NAME, OutputRefused, OutputTooLarge, Sandbox
+from workers.sandbox import OutputTooLarge, Sandbox
 from workers.transfer import Farm, digest_of
 from workers.wire.order import Limits
 from workers.wire.report import Artifact, Outcome
@@ -14,7 +15,7 @@ from workers.wire.report import Artifact, Outcome
 
 @dataclass(frozen=True)
 class Collector:
-    """`say` writes a line into the attempt's log; `check` raises what ends the attempt; `into` is a file to use."""
+    """`say` writes a line into the attempt's log; `check` raises what ends the attempt; `into` is a folder to use."""
 
     farm: Farm
     sandbox: Sandbox
@@ -23,36 +24,20 @@ class Collector:
     check: Callable[[], None]
     into: Path
 
-    def collect(self, container: str, paths: Iterable[str]) -> tuple[Artifact, ...]:
-        """The files that are there and may be files, by their bare names; raises AttemptEnded where it is too much."""
-        found = sorted(set(paths))
-        if len(found) > self.limits.output_files:
-            raise AttemptEnded(Outcome.OUTPUT_TOO_LARGE, f"more than {self.limits.output_files} files came out")
-        artifacts: dict[str, Artifact] = {}
-        left = self.limits.output_bytes
-        for path in found:
-            self.check()
-            artifact = self._bring(container, path, left)
-            if artifact is not None and artifact.name not in artifacts:
-                artifacts[artifact.name] = artifact
-                left -= artifact.size
-        return tuple(artifacts.values())
-
-    def _bring(self, container: str, path: str, left: int) -> Artifact | None:
-        """One file to the coordinator; what is no proper file stays behind, and the log names it."""
-        name = path.rpartition("/")[2]
-        if not FILE_NAME.fullmatch(name):
-            self.say(f"not collected: {name!r} is no name for a file")
-            return None
+    def collect(self, container: str) -> tuple[Artifact, ...]:
+        """The files that came out, by name; the log says which did not. Raises AttemptEnded where it is too much."""
+        shutil.rmtree(self.into, ignore_errors=True)
+        self.into.mkdir()
         try:
-            size = self.sandbox.get(container, path, self.into, left)
-        except FileNotFoundError:
-            return None
-        except OutputTooLarge as refused:
-            raise AttemptEnded(Outcome.OUTPUT_TOO_LARGE, str(refused)) from refused
-        except OutputRefused as refused:
-            self.say(f"not collected: {refused}")
-            return None
-        artifact = Artifact(name, digest_of(self.into), size)
-        self.farm.store(artifact.sha256, size, self.into)
+            refused = self.sandbox.outputs(container, self.into, self.limits)
+        except OutputTooLarge as error:
+            raise AttemptEnded(Outcome.OUTPUT_TOO_LARGE, str(error)) from error
+        for why in refused:
+            self.say(f"not collected: {why}")
+        return tuple(self._bring(path) for path in sorted(self.into.iterdir()))
+
+    def _bring(self, path: Path) -> Artifact:
+        self.check()
+        artifact = Artifact(path.name, digest_of(path), path.stat().st_size)
+        self.farm.store(artifact.sha256, artifact.size, path)
         return artifact

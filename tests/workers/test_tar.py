@@ -3,12 +3,12 @@
 
 import io
 import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
-from workers.sandbox import FILE_NAME, OutputRefused, OutputTooLarge, fits
-from workers.sandbox.tar import only_file, refuse_unless_small_file, stream
+from workers.sandbox import FILE_NAME, OutputRefused, OutputTooLarge
+from workers.sandbox.tar import files, only_file, refuse_unless_small_file, stream
 
 
 def _tar(kind: bytes, content: bytes = b"", name: str = "a.deb") -> bytes:
@@ -79,9 +79,57 @@ def test_names_that_no_package_file_has_are_refused(name: str) -> None:
     assert not FILE_NAME.fullmatch(name)
 
 
+def _folder(*members: tuple[str, bytes, bytes]) -> list[bytes]:
+    """A folder's stream: name, kind and content of each."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, kind, content in ((".outputs", tarfile.DIRTYPE, b""), *members):
+            member = tarfile.TarInfo(name)
+            member.type, member.size, member.linkname = kind, len(content), "/etc/shadow"
+            archive.addfile(member, io.BytesIO(content))
+    return _pieces(buffer.getvalue())
+
+
+def test_the_files_of_a_folder_come_out_by_their_bare_names(tmp_path: Path) -> None:
+    stream = _folder((".outputs/a.deb", tarfile.REGTYPE, b"a" * 1000), (".outputs/b.deb", tarfile.REGTYPE, b""))
+    assert files(iter(stream), tmp_path, 1000, 2) == []
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"a.deb": 1000, "b.deb": 0}
+
+
 @pytest.mark.parametrize(
-    ("path", "pattern", "fitting"),
-    [("a.deb", "*.deb", True), ("tree/a.deb", "*.deb", False), ("autopkgtest/summary", "autopkgtest/summary", True)],
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
 )
-def test_a_star_never_spans_a_folder(path: str, pattern: str, fitting: bool) -> None:
-    assert fits(PurePosixPath(path), pattern) is fitting
+def test_whatever_else_a_folder_has_stays_inside_and_is_named(tmp_path: Path, kind: bytes) -> None:
+    stream = _folder((".outputs/a.deb", kind, b""), (".outputs/b.deb", tarfile.REGTYPE, b"b"))
+    assert files(iter(stream), tmp_path, 10, 2) == ["a.deb is not a regular file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.deb"]
+
+
+def test_a_name_that_leads_elsewhere_leads_into_the_folder_or_nowhere(tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    names = ("../../out.deb", "/etc/cron.d/x", ".outputs/..", ".outputs/-rf.deb")
+    refused = files(iter(_folder(*((name, tarfile.REGTYPE, b"x") for name in names))), into, 10, 9)
+    assert refused == ["'..' is no name for a file", "'-rf.deb' is no name for a file"]
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")) == [Path("into/out.deb")]
+
+
+def test_two_files_of_one_name_are_one(tmp_path: Path) -> None:
+    stream = _folder(("x/a.deb", tarfile.REGTYPE, b"1"), ("y/a.deb", tarfile.REGTYPE, b"2"))
+    assert files(iter(stream), tmp_path, 10, 9) == ["there are two a.deb"]
+    assert (tmp_path / "a.deb").read_bytes() == b"1"
+
+
+def test_too_many_files_or_too_large_ones_are_not_read(tmp_path: Path) -> None:
+    stream = _folder(*((f".outputs/{number}.deb", tarfile.REGTYPE, b"12345") for number in range(3)))
+    with pytest.raises(OutputTooLarge, match="more than 2 files"):
+        files(iter(stream), tmp_path, 1000, 2)
+    (tmp_path / "second").mkdir()
+    with pytest.raises(OutputTooLarge, match=r"2.deb is larger"):
+        files(iter(stream), tmp_path / "second", 14, 9)
+
+
+def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
+    stream = b"".join(_folder((".outputs/a.deb", tarfile.REGTYPE, bytes(5000))))
+    with pytest.raises(OutputRefused):
+        files(iter([stream[:2000]]), tmp_path, 10_000, 9)

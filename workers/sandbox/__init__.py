@@ -8,8 +8,7 @@ or a folder of the host.
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from workers.errors import WorkerError
@@ -19,6 +18,8 @@ from workers.wire.report import UNKNOWN, Usage
 #: Where a package is built; it is in the .buildinfo files, so that a rebuild elsewhere can use the same.
 WORK_DIRECTORY = "/build/reproducible-path"
 RUN_STEP = "/usr/lib/patchfarm/run-step.sh"
+#: Where run-step.sh sets aside what the step made, in the work directory.
+OUTPUTS = ".outputs"
 
 #: What a file that leaves a container may be called: what Debian Policy 5.6.12 allows in names and versions, and `_`.
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_:-]*")
@@ -96,13 +97,10 @@ class Sandbox(Protocol):
         raise is raised, and the container runs on. Raises EngineAway.
         """
 
-    def changed(self, container: str, patterns: Sequence[str]) -> list[str]:
-        """Paths, relative to the work directory, that its own layer has and one of the patterns fits."""
+    def outputs(self, container: str, into: Path, limits: Limits) -> list[str]:
+        """Copy what a stopped container has in OUTPUTS into an empty folder; answers why of each that stayed behind.
 
-    def get(self, container: str, path: str, into: Path, most: int) -> int:
-        """Copy one regular file of at most `most` bytes out of a stopped container; answers its size.
-
-        Raises FileNotFoundError where there is none, OutputTooLarge, OutputRefused where it is something else.
+        All are regular files with the names that files may have. Raises OutputTooLarge where it is too much.
         """
 
     def commit(self, container: str) -> str:
@@ -116,9 +114,3 @@ class Sandbox(Protocol):
 
     def sweep(self, keep: Collection[str]) -> int:
         """Remove what there is of this worker's attempts but for those to keep; answers how much that was."""
-
-
-def fits(path: PurePosixPath, pattern: str) -> bool:
-    """Whether a glob pattern fits a path, part by part: a `*` never spans a folder."""
-    wanted = PurePosixPath(pattern).parts
-    return len(wanted) == len(path.parts) and all(map(fnmatchcase, path.parts, wanted))

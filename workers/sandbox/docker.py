@@ -7,7 +7,7 @@ A container never gets the engine's socket, a device, a folder of the host, or a
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, assert_never, cast
 
 import docker
@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from workers.errors import one_line
 from workers.sandbox import (
+    OUTPUTS,
     WORK_DIRECTORY,
     Ended,
     EngineAway,
@@ -25,7 +26,6 @@ from workers.sandbox import (
     SandboxError,
     Spec,
     Taken,
-    fits,
     output,
     tar,
 )
@@ -55,7 +55,6 @@ _NANO: Final = 10**9
 
 #: Seconds between two looks at whether a container is to be stopped.
 _SLICE: Final = 1
-_DELETED: Final = 2
 _ATTEMPT: Final = "patchfarm.attempt"
 
 
@@ -199,26 +198,14 @@ class DockerSandbox:
             self._client.api.kill(container)
 
     @engine_errors()
-    def changed(self, container: str, patterns: Sequence[str]) -> list[str]:
-        """See Sandbox."""
-        paths = (
-            PurePosixPath(change["Path"])
-            for change in self._client.api.diff(container) or []
-            if change["Kind"] != _DELETED
-        )
-        inside = (path.relative_to(WORK_DIRECTORY) for path in paths if path.is_relative_to(WORK_DIRECTORY))
-        return sorted(str(path) for path in inside if any(fits(path, pattern) for pattern in patterns))
-
-    @engine_errors()
-    def get(self, container: str, path: str, into: Path, most: int) -> int:
+    def outputs(self, container: str, into: Path, limits: Limits) -> list[str]:
         """See Sandbox."""
         try:
-            pieces, status = self._client.api.get_archive(container, f"{WORK_DIRECTORY}/{path}")
-        except NotFound as error:
-            raise FileNotFoundError(path) from error
+            pieces, _ = self._client.api.get_archive(container, f"{WORK_DIRECTORY}/{OUTPUTS}")
+        except NotFound:
+            return []
         with contextlib.closing(pieces):
-            tar.refuse_unless_small_file(path, status, most)
-            return tar.only_file(path, pieces, into, most)
+            return tar.files(pieces, into, limits.output_bytes, limits.output_files)
 
     @engine_errors()
     def commit(self, container: str) -> str:

@@ -5,11 +5,14 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from workers.images import Base
 from workers.layers import Layer, depends_of, key_of, preparing
 from workers.sandbox import (
+    FILE_NAME,
+    RUN_STEP,
     WORK_DIRECTORY,
     Ended,
     EngineAway,
@@ -18,10 +21,9 @@ from workers.sandbox import (
     SandboxError,
     Spec,
     Taken,
-    fits,
 )
 from workers.wire.arch import Arch
-from workers.wire.order import Environment, Order
+from workers.wire.order import Environment, Limits, Order
 from workers.wire.report import UNKNOWN, Usage
 
 
@@ -90,21 +92,21 @@ class FakeSandbox:
             sink(play.prints)
         return Ended(137 if killed else play.exit_code, play.out_of_memory, 1.0, play.usage)
 
-    def changed(self, container: str, patterns: Sequence[str]) -> list[str]:
+    def outputs(self, container: str, into: Path, limits: Limits) -> list[str]:
         """See Sandbox."""
-        made = self._play(container).makes
-        return [path for path in made if any(fits(PurePosixPath(path), pattern) for pattern in patterns)]
-
-    def get(self, container: str, path: str, into: Path, most: int) -> int:
-        """See Sandbox."""
-        layers = [self._play(name).makes for name in self._until(container)]
-        content = next((made[path] for made in reversed(layers) if path in made), None)
-        if content is None:
-            raise FileNotFoundError(path)
-        if len(content) > most:
-            raise OutputTooLarge(f"{path} is larger than the {most} bytes that are left")
-        into.write_bytes(content)
-        return len(content)
+        made = {path: content for name in self._until(container) for path, content in self._play(name).makes.items()}
+        command = self.alive[container].command
+        patterns = command[command.index(RUN_STEP) + 1].splitlines()
+        found = {path: content for path, content in made.items() if any(_fits(path, one) for one in patterns)}
+        if len(found) > limits.output_files:
+            raise OutputTooLarge(f"more than {limits.output_files} files came out")
+        if sum(map(len, found.values())) > limits.output_bytes:
+            raise OutputTooLarge(f"more than {limits.output_bytes} bytes came out")
+        names = {path.rpartition("/")[2]: content for path, content in found.items()}
+        for name, content in names.items():
+            if FILE_NAME.fullmatch(name):
+                (into / name).write_bytes(content)
+        return [f"{name!r} is no name for a file" for name in names if not FILE_NAME.fullmatch(name)]
 
     def _until(self, container: str) -> list[str]:
         names = [spec.name for spec in self.specs]
@@ -133,6 +135,12 @@ class FakeSandbox:
         for attempt in {spec.attempt for spec in self.specs} - set(keep):
             self.clear(attempt)
         return before - len(self.alive) - len(self.images)
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """As in a shell: a `*` never spans a folder."""
+    parts, wanted = PurePosixPath(path).parts, PurePosixPath(pattern).parts
+    return len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted))
 
 
 class FakeImages:

@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Runs the commands of one step in order and stops at the first that fails, with its exit code.
-# usage: run-step.sh COUNT ARGUMENT... [COUNT ARGUMENT...]...
+# usage: run-step.sh PATTERNS COUNT ARGUMENT... [COUNT ARGUMENT...]...
 # Arguments are passed on as they are: nothing here splits, expands or evaluates them.
+# However it ends, the files that fit PATTERNS, one on a line, are then in the folder .outputs too: they can be fetched
+# at once. Whatever a package does to that folder, it can have done to its files: whoever fetches them believes nothing.
 
 # One pipe for both, so that the log keeps their order.
 exec 2>&1
@@ -23,7 +25,30 @@ tell_refused() {
         done <"$counts"
     done
 }
-trap '[ "$?" = 0 ] || tell_refused' EXIT
+
+# Puts the files that fit the patterns aside. In here no argument is the step's.
+set_aside() {
+    [ -n "$patterns" ] || return
+    rm -rf .outputs
+    set --
+    IFS='
+'
+    for file in $patterns; do
+        [ -e "$file" ] || [ -L "$file" ] || continue
+        if [ -f "$file" ] && [ ! -L "$file" ]; then
+            set -- "$@" "./$file"
+        else
+            printf 'run-step: not a regular file: %s\n' "$file"
+        fi
+    done
+    [ "$#" != 0 ] || return
+    # A file of another user can be copied where the kernel lets nobody else make a link to it.
+    mkdir .outputs && { ln "$@" .outputs 2>/dev/null || cp --no-dereference --no-clobber "$@" .outputs; }
+}
+
+patterns=$1
+shift
+trap '[ "$?" = 0 ] || tell_refused; set_aside' EXIT
 
 # The arguments are a ring: a command is turned to the end, run from there, and stays behind.
 left=$#

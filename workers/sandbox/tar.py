@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from workers.sandbox import OutputRefused, OutputTooLarge
+from workers.sandbox import FILE_NAME, OutputRefused, OutputTooLarge
 
 #: User and group of `builder` in every base image.
 BUILDER: Final = 1000
@@ -58,14 +58,56 @@ def only_file(path: str, pieces: Iterator[bytes], into: Path, most: int) -> int:
                 raise OutputRefused(f"{path} is not a regular file")
             if member.size > most:
                 raise OutputTooLarge(f"{path} is larger than the {most} bytes that are left")
-            content = archive.extractfile(member)
-            assert content is not None  # noqa: S101  # it is a regular file
-            with into.open("wb") as file:
-                while piece := content.read(_CHUNK):
-                    file.write(piece)
+            into.unlink(missing_ok=True)
+            _copy(archive, member, into)
             return member.size
     except tarfile.TarError as error:
         raise OutputRefused(f"{path} came out of the container damaged") from error
+
+
+def files(pieces: Iterator[bytes], into: Path, most_bytes: int, most_files: int) -> list[str]:
+    """Write the regular files of a folder's tar stream to `into`, by their bare names; answers why of the others.
+
+    Raises OutputTooLarge before anything is written that would be too much, and OutputRefused for a damaged stream.
+    """
+    refused = []
+    try:
+        with tarfile.open(fileobj=io.BufferedReader(_Pieces(pieces), _CHUNK), mode="r|") as archive:
+            for number, member in enumerate(archive):
+                if number > most_files:
+                    raise OutputTooLarge(f"more than {most_files} files came out")
+                why = _why_not(member, into) if number or not member.isdir() else ""
+                if why:
+                    refused.append(why)
+                elif member.isreg():
+                    most_bytes -= member.size
+                    if most_bytes < 0:
+                        raise OutputTooLarge(f"{_name(member)} is larger than what is left of the limit")
+                    _copy(archive, member, into / _name(member))
+    except tarfile.TarError as error:
+        raise OutputRefused("what came out of the container is damaged") from error
+    return refused
+
+
+def _name(member: tarfile.TarInfo) -> str:
+    return member.name.rpartition("/")[2]
+
+
+def _why_not(member: tarfile.TarInfo, into: Path) -> str:
+    name = _name(member)
+    if not FILE_NAME.fullmatch(name):
+        return f"{name!r} is no name for a file"
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        return f"{name} is not a regular file"
+    return f"there are two {name}" if (into / name).exists() else ""
+
+
+def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    content = archive.extractfile(member)
+    assert content is not None  # noqa: S101  # it is a regular file
+    with path.open("xb") as file:
+        while piece := content.read(_CHUNK):
+            file.write(piece)
 
 
 class _Pieces(io.RawIOBase):
