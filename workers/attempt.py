@@ -124,6 +124,7 @@ class Attempt:
     def _begin(self) -> None:
         """Find the image to begin from: with its dependencies, where such a one is kept."""
         order, began = self._order, time.monotonic()
+        self._log.note(f"{order.host}, {self._held.progress.tier}, by {self._tools.worker}")
         base = self._tools.images.ensure(order.environment, order.host, self._log.write, self._lease.check)
         for missing in base.left_out:
             self._log.note(f"left out: {missing}")

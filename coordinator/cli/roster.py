@@ -66,7 +66,7 @@ def _tiers(worker: Worker) -> Iterable[Text]:
     for tier in Tier:
         own = " ".join(arch for arch, its in worker.tiers.items() if its is tier)
         if own:
-            yield cell(own if tier is Tier.NATIVE else f"{own} ({tier})")
+            yield cell(f"{own} ({tier})")
 
 
 def _size(count: int) -> str:
