@@ -29,7 +29,7 @@ ADOPTED = 5.0
 #: How many lines the build prints, one every tenth of a second, and after how many of them its worker dies.
 _LINES, _DIES_AFTER = 300, 50
 _PRINTS = kit.RULES.format(command=f"@for i in $$(seq {_LINES}); do echo line $$i; sleep 0.1; done")
-_OTHER = "other"
+OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def loss(farm: Farm) -> float:
         for process in frozen:
             os.kill(process, signal.SIGSTOP)
         try:
-            return kit.wait_for(lambda: bool((job := farm.build(update, ARCH)) and job.worker == _OTHER), 600)
+            return kit.wait_for(lambda: bool((job := farm.build(update, ARCH)) and job.worker == OTHER), 600)
         finally:
             for process in frozen:
                 os.kill(process, signal.SIGCONT)
@@ -117,23 +117,26 @@ def _times_adopted(farm: Farm) -> int:
 
 
 @contextmanager
-def another_worker(farm: Farm) -> Iterator[None]:
-    """A second worker of the farm, on this machine, with a name, a token and a folder of its own."""
+def another_worker(farm: Farm, *inside: str) -> Iterator[None]:
+    """A second worker of the farm, on this machine, with a name, a token and a folder of its own.
+
+    `inside` is what its command is run by, as `ip netns exec NAME`.
+    """
     token = secrets.token_urlsafe(32)
-    file = farm.home.secrets / f"{_OTHER}.token"
+    file = farm.home.secrets / f"{OTHER}.token"
     preparation.write(file, f"{token}\n")
     store = app.store(farm.settings)
-    store.grant(_OTHER, Role.WORKER, sha256_of(token))
+    store.grant(OTHER, Role.WORKER, sha256_of(token))
     store.close()
     process = subprocess.Popen(
-        [sys.executable, "-m", "workers"],
+        [*inside, sys.executable, "-m", "workers"],
         cwd=kit.ROOT,
         env={**os.environ, **_told(farm.settings, farm), "PATCHFARM_TOKEN_FILE": str(file)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        kit.wait_for(lambda: any(duty.worker.name == _OTHER for duty in farm.client.workers()), 60)
+        kit.wait_for(lambda: any(duty.worker.name == OTHER for duty in farm.client.workers()), 60)
         yield
     finally:
         process.send_signal(signal.SIGINT)
@@ -145,8 +148,8 @@ def _told(settings: Settings, farm: Farm) -> dict[str, str]:
         "PATCHFARM_URL": settings.url,
         "PATCHFARM_BROKER": f"redis+socket://{farm.home.run / 'redis.sock'}?virtual_host=0",
         "PATCHFARM_FARM": settings.farm,
-        "PATCHFARM_WORKER_NAME": _OTHER,
-        "PATCHFARM_WORKER_HOME": str(farm.home.root / _OTHER),
+        "PATCHFARM_WORKER_NAME": OTHER,
+        "PATCHFARM_WORKER_HOME": str(farm.home.root / OTHER),
         "PATCHFARM_SLOTS": "1",
         "PATCHFARM_ARCHES": ARCH,
     }
