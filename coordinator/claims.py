@@ -67,9 +67,9 @@ class Claims:
         while (piece := dispatch.choose(board, worker)) is not None:
             try:
                 return self._give(piece, worker, claim)
-            except PatchfarmError as error:
+            except (PatchfarmError, OSError, ValueError) as error:
                 # Somebody else was faster, or it cannot be done now; others can.
-                _LOG.warning("action=not-given job=%s worker=%s: %s", piece.open.key, worker.name, error.message)
+                _LOG.warning("action=not-given job=%s worker=%s: %s", piece.open.key, worker.name, error)
                 board = board.without(piece)
         raise Fenced(f"there is nothing for {worker.name} to do")
 

@@ -231,7 +231,8 @@ def _has_room(board: Board, worker: Worker, piece: Piece) -> bool:
 
 def _leaves(board: Board, worker: Worker, piece: Piece) -> bool:
     """Whether the worker leaves the job to another that suits it better, for now."""
-    waited = board.now - _since(piece, board.now)
+    # What is ready and of the future was written by a clock that was wrong, and is left to nobody for so long.
+    waited = abs(board.now - _since(piece, board.now))
     failed_on = piece.open.job.failed_on
     spared = any(other.name not in failed_on for other in _others(board, worker, piece))
     if worker.name in failed_on and spared and waited < AVOIDANCE:

@@ -17,11 +17,13 @@ from coordinator.claims import Claims
 from coordinator.dsc import MAX_BYTES
 from coordinator.duty import Duty, Held, duty
 from coordinator.engine import Engine
+from coordinator.engine.collector import references
 from coordinator.errors import (
     BadRequest,
     Blame,
     Fenced,
     IllegalMove,
+    NotAllowed,
     PatchfarmError,
     SignerRefused,
     UnknownName,
@@ -194,6 +196,13 @@ class Coordinator:
     def refused(self, update: int, reason: str) -> Update:
         """The signer will not sign this."""
         return self._handle(update, lambda _: Refused(self._clock.now(), f"the signer refused: {reason}", Blame.FARM))
+
+    def file_for(self, worker: str, sha256: str) -> Path:
+        """Where to read a file of an update that the worker has an attempt of. Raises NotAllowed for every other."""
+        mine = {held.job.update for held in self.store.held() if held.worker == worker}
+        if not any(sha256 in references(self.store.load(update)) for update in mine):
+            raise NotAllowed(f"{sha256} belongs to nothing that {worker} has")
+        return self.blobs.path(sha256)
 
     def sign_on(self, offer: Offer) -> None:
         """A worker gives a sign of life."""

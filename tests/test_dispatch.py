@@ -172,6 +172,8 @@ def test_a_worker_leaves_what_failed_on_it_to_others_for_a_while_even_busy_ones(
     assert chosen(board(piece(failed_on=("bad",)), workers=both, running=busy), "bad") is None
     assert chosen(board(piece(failed_on=("bad",), waited=AVOIDANCE), workers=both, running=busy), "bad") == 1
     assert chosen(board(piece(failed_on=("bad", "good")), workers=both, running=busy), "bad") == 1
+    clock_was_ahead = piece(failed_on=("bad",), waited=timedelta(days=-1))
+    assert chosen(board(clock_was_ahead, workers=both, running=busy), "bad") == 1
 
 
 def test_each_job_is_matched_once_and_workers_that_are_down_with_none() -> None:

@@ -119,7 +119,8 @@ def _clear(home: Path, keeper: Keeper) -> None:
     """Remove what killed processes left unfinished. Attempts are no such thing, and may be making an image just now."""
     if keeper.none_is_in_hand():
         bootstrap.clear(home)
-    for folder in (*home.glob("layer-*/"), *held.folder_of(home).glob("new-*")):
+    held.clear(home)
+    for folder in home.glob("layer-*/"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

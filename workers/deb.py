@@ -119,18 +119,18 @@ def depends(source: str) -> str:
 
 def _fields(source: str) -> dict[str, str]:
     """The first paragraph, without the signature around it, by the fields' names in small letters."""
-    fields: dict[str, str] = {}
+    fields: dict[str, list[str]] = {}
     name = ""
     for line in _paragraph(source.split("\n")):
         match = _FIELD.fullmatch(line)
         if match and match[1].lower() not in fields:
             name = match[1].lower()
-            fields[name] = match[2]
+            fields[name] = [match[2]]
         elif name and line[0] in " \t":
-            fields[name] += f" {line}"
+            fields[name].append(line)
         else:
             raise broken(f"the source control file has a line that cannot be one: {line!r}")
-    return fields
+    return {name: " ".join(lines) for name, lines in fields.items()}
 
 
 def _paragraph(lines: Iterable[str]) -> Iterable[str]:

@@ -22,7 +22,8 @@ class Ending:
     """Set once in one process, and seen in all that were forked from it."""
 
     def __init__(self) -> None:
-        self._how = multiprocessing.Value("i", End.NOT_YET)
+        # Without the lock that it could have: a process that is killed while it has one keeps it from all others.
+        self._how = multiprocessing.Value("i", End.NOT_YET, lock=False)
 
     def now(self) -> End:
         """What was asked for so far."""

@@ -74,7 +74,11 @@ def folder_of(home: Path) -> Path:
 
 def is_attempt(folder: Path) -> bool:
     """Whether a folder has the name of one."""
-    return _NAME.fullmatch(folder.name) is not None
+    try:
+        key_of(folder)
+    except ValueError:
+        return False
+    return True
 
 
 def key_of(folder: Path) -> tuple[JobKey, int]:
@@ -125,16 +129,28 @@ def adopt(folder: Path) -> Iterator[Held | None]:
 def orphans(home: Path) -> list[Path]:
     """Folders of attempts that no process has in hand now."""
     found = []
-    for folder in sorted(folder_of(home).glob("*-*-*-*")):
+    for folder in filter(is_attempt, sorted(folder_of(home).glob("*"))):
         with contextlib.suppress(FileNotFoundError), (folder / "lock").open("r+") as lock:
-            if is_attempt(folder) and _locked(lock.fileno()):
+            if _locked(lock.fileno()):
                 found.append(folder)
     return found
 
 
 def let_go_of(folder: Path) -> None:
     """Forget an attempt: remove all that there is of it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    # Under another name first: one who is killed meanwhile leaves no half of an attempt that nobody could adopt.
+    gone = folder.with_name(f"gone-{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def clear(home: Path) -> None:
+    """Remove what killed processes left of folders that were no attempt's yet, or no more."""
+    for pattern in ("new-*", "gone-*"):
+        for folder in folder_of(home).glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(descriptor: int) -> bool:

@@ -45,6 +45,7 @@ class Keeper:
 
     def adopt_orphans(self) -> None:
         """Start an adopter for each attempt that no process has in hand."""
+        self._forget_adopters()
         for folder in held.orphans(self._home):
             adopter, since = self._adopters.get(folder, (None, 0.0))
             if adopter is not None and (adopter.poll() is None or time.monotonic() - since < _AGAIN):
@@ -52,6 +53,13 @@ class Keeper:
             _LOG.info("%s has lost its process, and gets another", folder.name)
             command = [sys.executable, "-m", "workers", "--adopt", str(folder)]
             self._adopters[folder] = subprocess.Popen(command), time.monotonic()
+
+    def _forget_adopters(self) -> None:
+        """Of attempts that are done: an ended process is there until somebody asks for its exit code."""
+        ended = [folder for folder, (adopter, _) in self._adopters.items() if adopter.poll() is not None]
+        for folder in ended:
+            if not folder.exists():
+                del self._adopters[folder]
 
     def end(self, how: End) -> None:
         """Have every adopter end the way the worker does, and wait for them."""

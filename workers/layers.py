@@ -99,6 +99,15 @@ def key_of(order: Order, base: Base, depends: str, mirror: Sequence[str]) -> str
     return f"{suite}-{order.host}-{base_id}-{_digest(made_from)}-{_digest(mirror)}"
 
 
+def lock_of(key: str) -> str:
+    """The file whose lock is held while a layer is made.
+
+    A few for all keys, so that they do not pile up: two keys that share one only wait. Of all parts of the key, for the
+    mirror's state is the same for all layers of a suite.
+    """
+    return f"layer-{_digest(key)[:2]}.lock"
+
+
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
@@ -121,8 +130,7 @@ class DockerLayers:
 
     def making(self, key: str, check: Callable[[], None]) -> AbstractContextManager[None]:
         """See Layers."""
-        # A few locks for all keys, so that their files do not pile up: two keys that share one only wait.
-        return hold(self._home / f"layer-{key[-2:]}.lock", check)
+        return hold(self._home / lock_of(key), check)
 
     @engine_errors()
     def find(self, key: str) -> Layer | None:

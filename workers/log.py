@@ -5,6 +5,7 @@ What a package prints is hostile: it is counted, cut at the limit, and never int
 """
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,11 +67,19 @@ class AttemptLog:
             kept = data[: max(0, self._most + self.notes - self._size)]
             self.full = self.full or len(kept) < len(data)
             if kept:
-                with self.path.open("ab") as file:
-                    file.write(kept)
+                self._append(kept)
                 self._digest.update(kept)
                 self._size += len(kept)
                 self._grown.notify_all()
+
+    def _append(self, data: bytes) -> None:
+        """All of them or none: what is kept is what the digest is of."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(data)
+        except OSError:
+            os.truncate(self.path, self._size)
+            raise
 
     def note(self, text: str) -> None:
         """One line of the farm's own; it is what explains a full log, so it has room of its own."""

@@ -4,6 +4,7 @@
 An attempt that was claimed is reported whatever happened, unless its lease was lost: then nothing is said at all.
 """
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -57,8 +58,13 @@ class Worker:
             reason = f"this worker does not offer {order.host}"
             self._report(self._empty(order.job, order.attempt, Tier.EMULATED, reason))
             return
-        with held.take(self.config.home, order, tier) as attempt:
-            self._see_through(attempt)
+        with contextlib.ExitStack() as stack:
+            try:
+                mine = stack.enter_context(held.take(self.config.home, order, tier))
+            except OSError as error:
+                self._report(self._empty(order.job, order.attempt, tier, f"the worker's disk: {error}"))
+                return
+            self._see_through(mine)
 
     def adopt(self, folder: Path) -> None:
         """Go on with an attempt of which the folder is all that a process that is gone left."""
@@ -136,7 +142,12 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001  # the process's edge: whatever it meets, an attempt is reported
             _LOG.exception("%s/%s", order.job, order.attempt)
-            return attempt.report(Outcome.BROKEN, _reason(error))
+            reason = _reason(error)
+        try:
+            return attempt.report(Outcome.BROKEN, reason)
+        except OSError:
+            # Where there is no room for the log's last line, there is for the report, which needs none.
+            return self._empty(order.job, order.attempt, tier, reason, log.sha256)
 
     def _clear(self, attempt: Held) -> None:
         """Remove what there is of it; where the engine does not do it now, the folder stays, and it is tried again."""
@@ -153,6 +164,9 @@ class Worker:
             self.farm.report(report)
         except Fenced:
             _LOG.info("%s/%s: its report came too late", report.job, report.attempt)
+        except Refused as error:
+            # It will be refused again, whoever says it: without a lease the attempt is soon somebody else's.
+            _LOG.error("%s/%s: its report was refused: %s", report.job, report.attempt, error)
         else:
             _LOG.info("%s/%s: %s %s", report.job, report.attempt, report.outcome, report.reason)
 

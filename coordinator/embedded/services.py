@@ -77,8 +77,9 @@ def programs(site: Site) -> tuple[Program, ...]:
 
 
 def _redis(site: Site) -> Program:
-    # Workers elsewhere come by a tunnel to this socket, and none has to make redis write files or follow another.
-    user = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-@admin")
+    # Workers elsewhere come by a tunnel to this socket, and none has to make redis write files, follow another, or call
+    # somebody for it. Scripts stay: kombu needs them.
+    user = ("--user", "default", "on", "nopass", "~*", "&*", "+@all", "-@admin", "-migrate", "-restore")
     listen = ("--port", "0", "--unixsocket", str(redis_socket(site.sockets)), "--unixsocketperm", "700")
     # The folder for the file was made beforehand; an evicted key would be a lost queue.
     keep = ("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--dir", str(site.home.redis))

@@ -56,6 +56,8 @@ _RING_WITHIN = timedelta(seconds=0.2)
 _UPLOAD_TRIES = 5
 #: A worker that gave no sign of life for longer than eight of its own intervals is not planned with.
 _ALIVE = timedelta(seconds=120)
+#: How many looks for missing dependencies go on at the same time: a slow archive must leave room for uploads.
+_LOOKS = 2
 #: When to look again for what may come at any time.
 _SOON = timedelta(seconds=1)
 
@@ -119,8 +121,8 @@ class Engine:
         self._collector = collector
         self._timing = timing
         self._aside = aside
-        #: The outbox rows that are being carried out aside.
-        self._under_way: set[int] = set()
+        #: The outbox rows that are being carried out aside, and whether each is a look for missing dependencies.
+        self._under_way: dict[int, bool] = {}
         lease = timedelta(seconds=timing.lease)
         # With a tick a second, a quarter of a lease is no delay of the engine's own.
         self._awake = Awake(clock.now(), lease / 4)
@@ -161,17 +163,23 @@ class Engine:
                 bells.append(due)
             elif not isinstance(due.instruction, Upload | Confirm | Look):
                 self.carry_out(due)
-            elif due.number not in self._under_way:
-                self._under_way.add(due.number)
-                self._aside(partial(self._carry_out_aside, due))
+            else:
+                self._set_aside(due)
         self.ring(bells)
         self._collector.step()
+
+    def _set_aside(self, due: Due) -> None:
+        looks = isinstance(due.instruction, Look)
+        full = looks and sum(list(self._under_way.values())) >= _LOOKS
+        if due.number not in self._under_way and not full:
+            self._under_way[due.number] = looks
+            self._aside(partial(self._carry_out_aside, due))
 
     def _carry_out_aside(self, due: Due) -> None:
         try:
             self.carry_out(due)
         finally:
-            self._under_way.discard(due.number)
+            self._under_way.pop(due.number, None)
 
     def take_back_lapsed(self) -> None:
         """Attempts whose lease ran out count as lost by the farm."""

@@ -25,7 +25,10 @@ _SECONDS = 90
 
 @dataclass(frozen=True)
 class Facts:
-    """What the probe found. `*_error` is why something cannot be reached; empty where it can, or nobody asked."""
+    """What the probe found. `*_error` is why something cannot be reached; empty where it can, or nobody asked.
+
+    `others` are names of what is in the worker's folder and not a worker's.
+    """
 
     python: tuple[int, int, int]
     venv: bool
@@ -42,6 +45,7 @@ class Facts:
     home: str
     folder: str
     systemd: bool
+    others: tuple[str, ...]
     token: bool
     port: int
     farm_error: str
@@ -102,6 +106,7 @@ def judge(facts: Facts, skew: float, asked: Asked, arches: tuple[Arch, ...]) -> 
         _keyring(facts),
         _architectures(facts, arches),
         _disk(facts),
+        _folder(facts),
         Check(
             "clock",
             f"differs from this one by {skew:.0f} s" if skew > 1 else "right",
@@ -188,3 +193,11 @@ def _disk(facts: Facts) -> Check:
         advice = f"Make {SPACE >> 30} GiB free where the worker and the container engine are, or use --folder."
         return Check("disk", said, advice)
     return Check("disk", said)
+
+
+def _folder(facts: Facts) -> Check:
+    """Whoever removes the worker removes all of it."""
+    if facts.others:
+        said = f"{facts.folder} has something else in it: {', '.join(facts.others)}"
+        return Check("folder", said, "Name one with --folder that is empty or not there yet.")
+    return Check("folder", facts.folder)

@@ -8,6 +8,7 @@ port; each of these `-` where it need not be reached.
 
 from __future__ import annotations
 
+import fnmatch
 import http.client
 import importlib.util
 import json
@@ -25,6 +26,7 @@ ENGINE = "/var/run/docker.sock"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PROGRAMS = ("mmdebstrap", "gpgv", "setsid", "tar", "newuidmap")
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+OURS = ("home", "token", "settings", "run", "service", "pid", "log", "broker.sock", "release-*", "*.part")
 SECONDS = 10
 
 
@@ -62,6 +64,15 @@ def room(folder: Path) -> int:
         return shutil.disk_usage(folder).free
     except OSError:
         return 0
+
+
+def others(folder: Path) -> list[str]:
+    """What is in the worker's folder that no worker put there; some of it is enough."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
+    return [name for name in names if not any(fnmatch.fnmatchcase(name, ours) for ours in OURS)][:3]
 
 
 def farm(url: str) -> str:
@@ -122,6 +133,7 @@ def main(folder: str, url: str, host: str, port: str) -> dict[str, object]:
         "home": str(home),
         "folder": str(place),
         "systemd": Path("/run/systemd/system").is_dir(),
+        "others": others(place),
         "token": (place / "token").exists(),
         "port": free_port(),
         "farm_error": farm(url) if url != "-" else "",

@@ -27,10 +27,12 @@ def past(connection: sa.Connection, last: int) -> list[Past]:
     """How the jobs that succeeded went, of that many updates: the last."""
     job, update = jobs.c, updates.c
     since = sa.select(sa.func.max(update.id)).scalar_subquery() - last
+    # Not as `state = …`: SQLite would go through every job that ever succeeded, by the index of states.
+    succeeded = sa.cast(job.state, sa.Text) == JobState.SUCCEEDED.value
     query = (
         sa.select(update.source_name, job.kind, job.arch, job.tier, job.started_at, job.ended_at, job.report)
         .join(updates, update.id == job.update_id)
-        .where(update.id > since, job.state == JobState.SUCCEEDED, job.report.is_not(None))
+        .where(job.update_id > since, succeeded, job.report.is_not(None))
         .order_by(job.update_id, job.position)
     )
     return [rows.to_past(row) for row in connection.execute(query).mappings()]

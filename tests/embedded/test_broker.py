@@ -54,6 +54,8 @@ def test_it_takes_messages_and_gives_them(broker: redis.Redis) -> None:
         ("CONFIG", "SET", "dir", "/tmp"),
         ("CONFIG", "GET", "*"),
         ("REPLICAOF", "192.0.2.1", "6379"),
+        ("MIGRATE", "192.0.2.1", "6379", "key", "0", "1000"),
+        ("RESTORE", "key", "0", "payload"),
         ("MODULE", "LIST"),
         ("SAVE",),
         ("SHUTDOWN",),

@@ -40,6 +40,7 @@ GOOD: dict[str, Any] = {
     "home": "/root",
     "folder": FOLDER,
     "systemd": True,
+    "others": [],
     "token": False,
     "port": 40123,
     "farm_error": "",

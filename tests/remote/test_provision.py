@@ -100,6 +100,7 @@ LACKS: list[tuple[dict[str, Any], str, str]] = [
     ({"time": 0.0}, "clock: differs from this one by", "NTP"),
     ({"farm_error": "timed out"}, "farm: timed out", "--url"),
     ({"broker_error": "Connection refused"}, "broker: Connection refused", "--broker"),
+    ({"others": ["payroll"]}, "w2 has something else in it: payroll", "--folder"),
 ]
 
 

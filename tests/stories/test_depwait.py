@@ -77,6 +77,21 @@ def test_while_the_archive_does_not_answer_the_job_waits_and_says_why(farm: Farm
     assert farm.job(number).attempt == 2
 
 
+def test_a_slow_archive_is_looked_at_for_two_jobs_at_a_time_and_leaves_room_for_uploads(farm: Farm) -> None:
+    farm.misses(NEEDED)
+    numbers = [farm.submit(name=f"hello{each}", tested=False) for each in range(3)]
+    farm.run()
+    assert {farm.job(number).state for number in numbers} == {JobState.DEP_WAIT}
+    farm.slow_target = []
+    farm.wait(FIRST_LOOK + 15)
+    looks, farm.slow_target = farm.slow_target, None
+    assert len(looks) == 2
+    for look in looks:
+        look()
+    farm.wait(TIMING.look)
+    assert all(farm.store.waiting(number)[0].tries for number in numbers)
+
+
 def test_what_apt_does_not_take_though_the_archive_has_it_is_given_up_in_the_end(farm: Farm, number: int) -> None:
     published(farm, "2.0-1")
     for _ in DEP_WAITS:

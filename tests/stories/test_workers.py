@@ -51,6 +51,19 @@ def test_a_worker_at_work_is_removed_by_force_alone_and_another_takes_over_at_on
     assert any("w-amd64 was removed" in entry.detail for entry in farm.store.history(number))
 
 
+def test_a_worker_reads_the_files_of_what_it_has_and_no_longer_than_it_has_it(farm: Farm) -> None:
+    number = farm.submit(tested=False)
+    dsc = farm.update(number).source.dsc.sha256
+    farm.hosts[0].dies = True
+    farm.run()
+    assert farm.coordinator.file_for("w-amd64", dsc) == farm.blobs.path(dsc)
+    with pytest.raises(NotAllowed):
+        farm.coordinator.file_for("w-arm64", dsc)
+    farm.coordinator.withdraw(number, "sam", "")
+    with pytest.raises(NotAllowed):
+        farm.coordinator.file_for("w-amd64", dsc)
+
+
 def test_a_worker_that_was_removed_gets_nothing(farm: Farm) -> None:
     farm.coordinator.dismiss("w-amd64", force=False)
     farm.hosts[0].up = False

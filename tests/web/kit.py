@@ -217,6 +217,7 @@ class FakeFarm:
             "sign_on": None,
             "duties": self.on_duty,
             "dismiss": None,
+            "file_for": self.blobs.folder / sha256_of(b"mine"),
         }
 
 

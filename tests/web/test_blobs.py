@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from coordinator.errors import NotAllowed
 from coordinator.model import sha256_of
 from tests.web.kit import FakeFarm, web
 from tests.web.test_auth import PEOPLES
@@ -20,6 +21,13 @@ def test_bytes_come_back_by_their_digest(worker: TestClient, person: TestClient)
     assert worker.put(place, content=LARGE).status_code == 204
     assert person.head(place).headers["Content-Length"] == str(len(LARGE))
     assert person.get(place).content == LARGE
+
+
+def test_a_worker_gets_what_the_farm_says_is_for_it(worker: TestClient, farm: FakeFarm) -> None:
+    place = f"/api/v1/blobs/{farm.blobs.add(b'mine')}"
+    assert worker.get(place).content == b"mine"
+    farm.error = NotAllowed("it belongs to nothing that w1 has")
+    assert (worker.get(place).status_code, worker.head(place).status_code) == (403, 200)
 
 
 def test_an_empty_file_can_be_kept(worker: TestClient) -> None:

@@ -11,12 +11,12 @@ from tests.web.kit import FakeFarm
 AT = "/api/v1/workers/w1"
 
 
-def test_a_worker_is_admitted_with_the_digest_of_its_token(person: TestClient, farm: FakeFarm) -> None:
+def test_a_worker_is_admitted_before_its_token_counts(person: TestClient, farm: FakeFarm) -> None:
     body = {"trust_domain": "rack-1", "clearance": "public", "token_sha256": "a" * 64}
     assert person.put(f"{AT}/admission", json=body).status_code == 204
     assert farm.store.decided == [
-        ("grant", "w1", Role.WORKER, "a" * 64),
         ("admit", "w1", "rack-1", Clearance.PUBLIC),
+        ("grant", "w1", Role.WORKER, "a" * 64),
     ]
 
 

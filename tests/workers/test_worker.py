@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.workers.kit import JOB, Bench, MemoryFarm, order, worker
+from workers import held
 from workers.attempt import Tools
 from workers.ending import End
-from workers.errors import StrangeOrder
+from workers.errors import Refused, StrangeOrder
 from workers.sandbox import SandboxError
 from workers.sandbox.fake import Play
 from workers.wire.arch import Arch, Tier
@@ -250,6 +251,25 @@ def test_an_engine_that_is_not_there_is_reported_in_one_line(tmp_path: Path) -> 
         Outcome.BROKEN,
         "the container engine does not answer",
     )
+
+
+def test_a_report_that_is_refused_is_not_made_again_and_again(tmp_path: Path) -> None:
+    class Strict(MemoryFarm):
+        def report(self, report: Report) -> None:
+            super().report(report)
+            raise Refused("the coordinator answered 400")
+
+    bench = Bench(tmp_path)
+    bench.farm.__class__ = Strict
+    assert bench.work().outcome is Outcome.FINISHED
+    assert held.orphans(tmp_path) == []
+    assert not bench.sandbox.alive
+
+
+def test_a_worker_without_room_for_an_attempt_hands_it_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (tmp_path / "attempts").write_text("in the way, as a full disk would be")
+    assert "the worker's disk" in bench.work().reason
 
 
 def test_an_engine_without_space_is_the_farms_fault(tmp_path: Path) -> None:
