@@ -7,11 +7,14 @@ clears away. Needs root and iproute2: the worker is in a network namespace, at t
 
 import secrets
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 from benchmarks import faults, kit
 from benchmarks.faults import LEASE, REST, Cell
@@ -65,6 +68,33 @@ def room() -> Iterator[Room]:
         ip("netns", "del", made.name)
 
 
+@contextmanager
+def door(farm: Farm) -> Iterator[str]:
+    """The farm listens on the loopback: this is where the other network reaches it."""
+    parts = urlsplit(farm.settings.url)
+
+    class Passage(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((parts.hostname or "", parts.port or 0)) as inner:
+                back = threading.Thread(target=_carry, args=(inner, self.request), daemon=True)
+                back.start()
+                _carry(self.request, inner)
+                back.join()
+
+    with socketserver.ThreadingTCPServer((_HERE, 0), Passage) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{_HERE}:{server.server_address[1]}"
+        server.shutdown()
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
 def cut(farm: Farm, there: Room, seconds: float, number: int) -> Cell:
     """Cut the way in mid-build. The embedded worker takes nothing before the cut, and may after it."""
     cell = Cell(f"cut for {seconds:.0f} s", "building")
@@ -91,14 +121,11 @@ def cut(farm: Farm, there: Room, seconds: float, number: int) -> Cell:
 def main() -> None:
     """Both cuts; the exit code is 1 where something is wrong afterwards."""
     asked = kit.arguments(__doc__).parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"slots": "1", "lease_seconds": str(LEASE), "listen": f"{_HERE}:{port}"}
     with (
         room() as there,
-        kit.farm("cuts", faults.with_a_slow_preparation, **settings) as farm,
-        another_worker(farm, "ip", "netns", "exec", there.name),
+        kit.farm("cuts", faults.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm,
+        door(farm) as url,
+        another_worker(farm, "ip", "netns", "exec", there.name, url=url),
     ):
         cells = [cut(farm, there, seconds, number) for number, seconds in enumerate((LEASE / 2, LEASE * 2.0))]
     heads = ("fault", "seconds to rest", "attempts of both jobs", "farm faults", "what is wrong")

@@ -7,6 +7,7 @@ order, and no container, image, network or folder of an attempt is left. Peer: d
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ LEASE, REST = 12, 240.0
 #: How long after the last report something may be left that is about to go, in seconds.
 TIDY = 15.0
 _SAYS = f"i=0; while [ $$i -lt {LINES} ]; do i=$$((i+1)); echo line $$i; sleep 0.1; done"
-_TEST = f"Test-Command: {_SAYS.replace('$$', '$')}\nRestrictions: superficial\nDepends:\n"
+_TEST = f"Test-Command: {_SAYS.replace('$$', '$')}\nDepends:\n"
 
 
 @dataclass
@@ -194,7 +195,8 @@ FAULTS: dict[str, Callable[[Farm, int], None]] = {
 def one(farm: Farm, fault: str, stage: str, number: int) -> Cell:
     """Inject the fault at the stage of a new update, wait for rest, and look at everything."""
     cell = Cell(fault, stage)
-    update = submit(farm, f"cell{number}")
+    # A name that no farm here has had: else its dependencies are found ready, and there is nothing to prepare.
+    update = submit(farm, f"cell{number}-{secrets.token_hex(3)}")
     try:
         STAGES[stage](farm, update)
         began = time.monotonic()

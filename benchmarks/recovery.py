@@ -117,10 +117,10 @@ def _times_adopted(farm: Farm) -> int:
 
 
 @contextmanager
-def another_worker(farm: Farm, *inside: str) -> Iterator[None]:
+def another_worker(farm: Farm, *inside: str, url: str = "") -> Iterator[None]:
     """A second worker of the farm, on this machine, with a name, a token and a folder of its own.
 
-    `inside` is what its command is run by, as `ip netns exec NAME`.
+    `inside` is what its command is run by, as `ip netns exec NAME`; `url` is where it reaches the farm from there.
     """
     token = secrets.token_urlsafe(32)
     file = farm.home.secrets / f"{OTHER}.token"
@@ -131,7 +131,12 @@ def another_worker(farm: Farm, *inside: str) -> Iterator[None]:
     process = subprocess.Popen(
         [*inside, sys.executable, "-m", "workers"],
         cwd=kit.ROOT,
-        env={**os.environ, **_told(farm.settings, farm), "PATCHFARM_TOKEN_FILE": str(file)},
+        env={
+            **os.environ,
+            **_told(farm.settings, farm),
+            "PATCHFARM_TOKEN_FILE": str(file),
+            **({"PATCHFARM_URL": url} if url else {}),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -130,16 +130,22 @@ class Attempt:
             self._log.note(f"left out: {missing}")
         self._held.save(base=base.image, left_out=base.left_out, image=base.image)
         self._time(IMAGE, 0, base.seconds, began)
-        self._held.save(until=time.monotonic() + order.limits.seconds)
         self._held.save(layer=self._tools.layers.key(order, base, self._sources()))
 
     def _prepare(self) -> None:
         """Come to the first step that is the package's own: by the preparing ones, or by what they once led to."""
         key = self._held.progress.layer
         with self._tools.layers.making(key, self._lease.check) if key else nullcontext():
+            self._set_time_limit()
             self._skip_what_is_kept(key)
             for number in range(self._held.progress.step, self._leading):
                 self._run_step(number)
+
+    def _set_time_limit(self) -> None:
+        """From here on it is the package's time: who waits for what another attempt makes has used none of it."""
+        latest = time.monotonic() + self._order.limits.seconds
+        # Of a machine that was started anew meanwhile the clock was, too: what was written down may be days away.
+        self._held.save(until=min(self._held.progress.until or latest, latest))
 
     def _skip_what_is_kept(self, key: str) -> None:
         if not key or self._held.progress.step >= self._leading:

@@ -164,7 +164,8 @@ class Shipper:
         """Send no more than what is under way: another process sends the rest."""
         self._abandoned = True
         self._end_waiting()
-        self._thread.shutdown()
+        # Not waited for: what is under way may be tried again for minutes, and does no harm when it arrives late.
+        self._thread.shutdown(wait=False)
 
     def _end_waiting(self) -> None:
         self._closing.set()

@@ -68,17 +68,21 @@ class Worker:
 
     def adopt(self, folder: Path) -> None:
         """Go on with an attempt of which the folder is all that a process that is gone left."""
-        try:
-            with held.adopt(folder) as orphan:
-                if orphan is not None and self._still_holds(orphan.progress.order):
-                    orphan.save(adopted=orphan.progress.adopted + 1)
-                    self._see_through(orphan)
-                elif orphan is not None:
-                    self._clear(orphan)
-        except (WireError, ValueError) as error:
-            job, attempt = held.key_of(folder)
-            self._report(self._empty(job, attempt, Tier.NATIVE, f"what was in hand cannot be read: {error}"))
-            held.let_go_of(folder)
+        with contextlib.ExitStack() as stack:
+            try:
+                orphan = stack.enter_context(held.adopt(folder))
+                if orphan is None:
+                    return
+                orphan.save(adopted=orphan.progress.adopted + 1)
+            except (WireError, OSError) as error:
+                reason = f"what was in hand cannot be read or gone on with: {error}"
+                self._report(self._empty(*held.key_of(folder), Tier.NATIVE, reason))
+                self._clear(folder)
+                return
+            if self._still_holds(orphan.progress.order):
+                self._see_through(orphan)
+            else:
+                self._clear(folder)
 
     def _still_holds(self, order: Order) -> bool:
         """Whether the attempt is this worker's yet; a coordinator that does not answer has not said no."""
@@ -102,7 +106,7 @@ class Worker:
         except LetGo:
             _LOG.info("%s/%s: left for the worker's next process", order.job, order.attempt)
             return
-        self._clear(attempt)
+        self._clear(attempt.folder)
 
     def _carry_out(self, attempt: Held, lease: Lease, log: AttemptLog) -> None:
         """The lease is kept until the report has arrived."""
@@ -149,15 +153,15 @@ class Worker:
             # Where there is no room for the log's last line, there is for the report, which needs none.
             return self._empty(order.job, order.attempt, tier, reason, log.sha256)
 
-    def _clear(self, attempt: Held) -> None:
+    def _clear(self, folder: Path) -> None:
         """Remove what there is of it; where the engine does not do it now, the folder stays, and it is tried again."""
-        order = attempt.progress.order
+        label = label_of(*held.key_of(folder))
         try:
-            self.tools().sandbox.clear(label_of(order.job, order.attempt))
+            self.tools().sandbox.clear(label)
         except SandboxError as error:
-            _LOG.warning("%s/%s: not cleared away yet: %s", order.job, order.attempt, error)
+            _LOG.warning("%s: not cleared away yet: %s", label, error)
         else:
-            held.let_go_of(attempt.folder)
+            held.let_go_of(folder)
 
     def _report(self, report: Report) -> None:
         try:

@@ -8,8 +8,9 @@ from coordinator.model import Approval, File, Job
 
 
 def describe(event: Event) -> str:
-    """Its facts by name; its time and its state stand in the entry anyway."""
-    told = ((field.name, _words(getattr(event, field.name))) for field in dataclasses.fields(event))
+    """Its facts by name; time and state stand in the entry anyway, and the name of a claim says nothing to people."""
+    fields = (field.name for field in dataclasses.fields(event) if field.name != "claim")
+    told = ((name, _words(getattr(event, name))) for name in fields)
     return ", ".join(f"{name} {words}" for name, words in told if words)
 
 

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,19 @@ class Said:
 
 @dataclass(frozen=True)
 class Shell:
-    """The command line of the farm in a home."""
+    """The command line of the farm in a home.
+
+    `settings` are given in its environment; `through` is what its commands, and all that they start, are run by.
+    """
 
     home: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    through: tuple[str, ...] = ()
 
     def run(self, *arguments: str) -> Said:
         """Run one command to its end, whatever that is."""
-        command = [sys.executable, "-m", "coordinator.cli.main", *arguments]
-        environment = {**os.environ, "PATCHFARM_HOME": str(self.home), "NO_COLOR": "1"}
+        command = [*self.through, sys.executable, "-m", "coordinator.cli.main", *arguments]
+        environment = {**os.environ, **self.settings, "PATCHFARM_HOME": str(self.home), "NO_COLOR": "1"}
         done = subprocess.run(
             command,
             cwd=ROOT,

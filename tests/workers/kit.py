@@ -69,6 +69,7 @@ class MemoryFarm:
         self.log_fails = False
         self.claims = 0
         self.inputs: list[Input] = []
+        self.fetched: list[str] = []
 
     def _fence(self) -> None:
         if self.fenced:
@@ -102,6 +103,7 @@ class MemoryFarm:
         self.reports.append(report)
 
     def fetch(self, wanted: Input, into: Path) -> None:
+        self.fetched.append(wanted.name)
         into.write_bytes(self.blobs[wanted.sha256])
 
     def store(self, sha256: str, size: int, path: Path) -> None:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An attempt whose process ended, seen through by another: nothing is done twice and nothing is lost."""
 
+import dataclasses
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.workers.kit import ORDER, Bench, MemoryFarm
+from tests.workers.kit import LIMITS, ORDER, Bench, MemoryFarm, order
 from workers import held
 from workers.ending import End
 from workers.keeper import Keeper
@@ -104,6 +106,28 @@ def test_a_container_that_was_killed_while_nobody_watched_says_nothing_of_its_pa
     assert bench.adopt().outcome is Outcome.BROKEN
 
 
+def test_a_container_that_was_killed_with_its_engine_says_nothing_of_its_package(tmp_path: Path) -> None:
+    assert Bench(tmp_path, compile=Play(exit_code=137, away=1)).work().outcome is Outcome.BROKEN
+
+
+def test_a_step_that_an_adopter_begins_is_watched(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(exit_code=137))
+    let_go(bench)
+    assert bench.adopt().outcome is Outcome.FINISHED
+
+
+def test_a_file_that_was_fetched_or_collected_by_halves_is_not_used(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb"}))
+    let_go(bench)
+    [orphan] = held.orphans(tmp_path)
+    for folder, name in (("inputs", ORDER.inputs[0].sha256), ("output", "half_1_amd64.deb")):
+        (orphan / folder).mkdir()
+        (orphan / folder / name).write_bytes(b"hal")
+    report = bench.adopt()
+    assert bench.farm.fetched == ["a_1.dsc"]
+    assert [file.name for file in report.artifacts] == ["a_1_amd64.deb"]
+
+
 def test_an_engine_that_is_started_anew_meanwhile_costs_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path, compile=Play(b"cc\n", makes={"a_1_amd64.deb": b"deb"}, away=1))
     report = bench.work()
@@ -126,6 +150,27 @@ def test_what_cannot_be_read_is_handed_back(tmp_path: Path) -> None:
     (orphan / "progress.json").write_text("{}")
     assert "cannot be read" in bench.adopt().reason
     assert not held.orphans(tmp_path)
+    assert not bench.sandbox.alive
+
+
+def test_what_there_is_no_room_to_go_on_with_is_handed_back(tmp_path: Path) -> None:
+    bench = killed(tmp_path, compile=Play(makes={"a_1_amd64.deb": b"deb"}))
+    [orphan] = held.orphans(tmp_path)
+    (orphan / "progress.part").mkdir()
+    assert bench.adopt().outcome is Outcome.BROKEN
+    assert not held.orphans(tmp_path)
+    assert not bench.sandbox.alive
+
+
+@pytest.mark.parametrize(("until", "seconds", "outcome"), [(0.0, 60, Outcome.FINISHED), (1e9, 0, Outcome.OUT_OF_TIME)])
+def test_a_time_limit_is_as_long_as_it_was_whenever_a_process_or_the_machine_was_started_anew(
+    tmp_path: Path, until: float, seconds: int, outcome: Outcome
+) -> None:
+    endless = seconds == 0
+    bench = Bench(tmp_path, order(limits=dataclasses.replace(LIMITS, seconds=seconds)), compile=Play(endless=endless))
+    with held.take(tmp_path, bench.farm.given, Tier.NATIVE) as mine:
+        mine.save(base="sha256:base", image="sha256:base", until=until)
+    assert bench.adopt().outcome is outcome
 
 
 def test_an_attempt_that_a_process_has_is_no_orphan(tmp_path: Path) -> None:
@@ -138,4 +183,34 @@ def test_an_attempt_that_a_process_has_is_no_orphan(tmp_path: Path) -> None:
 
 def test_the_containers_of_what_is_in_hand_are_kept_from_the_sweep(tmp_path: Path) -> None:
     let_go(Bench(tmp_path))
+    (held.folder_of(tmp_path) / "7-dance-amd64-3").mkdir()
     assert Keeper(tmp_path).labels() == {"7/build/amd64/3"}
+
+
+def test_what_a_killed_process_left_of_folders_is_no_attempt_and_goes(tmp_path: Path) -> None:
+    for left in ("new-7-build-amd64-3-12", "gone-7-build-amd64-3"):
+        (held.folder_of(tmp_path) / left).mkdir(parents=True)
+    keeper = Keeper(tmp_path)
+    assert (keeper.labels(), keeper.none_is_in_hand()) == (frozenset(), True)
+    held.clear(tmp_path)
+    assert not list(held.folder_of(tmp_path).iterdir())
+
+
+def test_nothing_is_left_of_an_adopter_whose_attempt_is_done(tmp_path: Path) -> None:
+    let_go(Bench(tmp_path))
+    before, keeper = children(), Keeper(tmp_path)
+    keeper.adopt_orphans()
+    [adopter] = children() - before
+    os.waitid(os.P_PID, adopter, os.WEXITED | os.WNOWAIT)
+    keeper.adopt_orphans()
+    assert children() <= {*before, adopter}
+    held.let_go_of(held.folder_of(tmp_path) / "7-build-amd64-3")
+    keeper.adopt_orphans()
+    assert adopter not in children()
+
+
+def children() -> set[int]:
+    """Every process that this one has started and not buried."""
+    return {
+        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
+    }

@@ -11,7 +11,7 @@ from tests.workers.kit import ORDER, order
 from workers import deb
 from workers.errors import AttemptEnded
 from workers.images import Base
-from workers.layers import depends_of, key_of, preparing
+from workers.layers import depends_of, key_of, lock_of, preparing
 from workers.sandbox.fake import FakeLayers
 from workers.wire.order import Network, Order, Step, User
 
@@ -61,6 +61,12 @@ def test_only_the_last_part_of_a_builds_key_is_the_mirrors_state() -> None:
 def test_where_a_later_step_installs_more_the_mirrors_state_is_no_side_matter() -> None:
     tested = order(steps=(ORDER.steps[0], TEST))
     assert key(tested, mirror=("new",)).rpartition("-")[0] != key(tested).rpartition("-")[0]
+
+
+def test_layers_of_one_suite_are_made_at_the_same_time() -> None:
+    locks = {lock_of(key(base=Base(f"sha256:{number:064x}"))) for number in range(20)}
+    assert len(locks) > 10
+    assert lock_of(key()) == lock_of(key())
 
 
 def test_only_the_steps_at_the_beginning_that_prepare_make_a_layer() -> None:

@@ -2,10 +2,13 @@
 """The attempt's log: bounded here, complete there."""
 
 import hashlib
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from workers.errors import AttemptEnded
 from workers.log import AttemptLog, Shipper
 
 
@@ -54,3 +57,44 @@ def test_a_log_that_cannot_be_sent_is_an_error_at_its_end(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="keeps the log at 0 bytes"):
         shipper.close()
     assert told == ["the log did not arrive: the coordinator keeps the log at 0 bytes"]
+
+
+def test_who_leaves_a_log_to_another_process_does_not_wait_for_a_coordinator_that_is_away(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log", 1000)
+    asked, back, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def send(offset: int, data: bytes) -> int:
+        asked.set()
+        back.wait(30)
+        answered.set()
+        return offset + len(data)
+
+    shipper = Shipper(log, send, pytest.fail)
+    log.write(b"x")
+    assert asked.wait(30)
+    shipper.abandon()
+    assert not answered.is_set()
+    back.set()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_what_is_printed_again_is_not_kept_again_however_it_comes(tmp_path: Path, size: int) -> None:
+    log = AttemptLog(tmp_path / "log", 1000)
+    log.write(b"before 012345")
+    take = log.continuing(since=7)
+    give(take, b"0123456789", size)
+    assert log.path.read_bytes() == b"before 0123456789"
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_what_is_printed_otherwise_than_before_is_noticed_however_it_comes(tmp_path: Path, size: int) -> None:
+    log = AttemptLog(tmp_path / "log", 1000)
+    log.write(b"012345")
+    take = log.continuing(since=0)
+    with pytest.raises(AttemptEnded, match="is not the one"):
+        give(take, b"012x45", size)
+
+
+def give(take: Callable[[bytes], None], printed: bytes, size: int) -> None:
+    for start in range(0, len(printed), size):
+        take(printed[start : start + size])

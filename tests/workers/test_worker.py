@@ -4,18 +4,21 @@
 import dataclasses
 import hashlib
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.workers.kit import JOB, Bench, MemoryFarm, order, worker
+from tests.workers.kit import JOB, Bench, MemoryFarm, order, tools, worker
 from workers import held
 from workers.attempt import Tools
 from workers.ending import End
 from workers.errors import Refused, StrangeOrder
 from workers.sandbox import SandboxError
-from workers.sandbox.fake import Play
+from workers.sandbox.fake import FakeLayers, Play
 from workers.wire.arch import Arch, Tier
+from workers.wire.codec import decode
 from workers.wire.order import Input, JobKey, Limits, Order
 from workers.wire.report import Heartbeat, Outcome, Report
 
@@ -135,9 +138,35 @@ def test_the_time_limit_is_named(tmp_path: Path) -> None:
     assert bench.work().outcome is Outcome.OUT_OF_TIME
 
 
+def test_waiting_for_what_another_attempt_makes_takes_none_of_the_time(tmp_path: Path) -> None:
+    class Busy(FakeLayers):
+        @contextmanager
+        def making(self, key: str, check: Callable[[], None]) -> Iterator[None]:
+            [written] = tmp_path.glob("attempts/*/progress.json")
+            assert decode(held.Progress, written.read_bytes()).until == 0
+            with super().making(key, check):
+                yield
+
+    bench = Bench(tmp_path)
+    bench.worker = worker(
+        tmp_path, bench.farm, lambda: tools(bench.farm, bench.sandbox, bench.images, Busy()), bench.worker.ending
+    )
+    assert bench.work().outcome is Outcome.FINISHED
+
+
 def test_running_out_of_memory_is_not_a_failed_build(tmp_path: Path) -> None:
     bench = Bench(tmp_path, compile=Play(exit_code=2, out_of_memory=True))
     assert bench.work().outcome is Outcome.OUT_OF_MEMORY
+
+
+def test_a_build_that_did_without_what_ran_out_of_memory_has_not_failed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, compile=Play(out_of_memory=True))
+    assert bench.work().outcome is Outcome.FINISHED
+
+
+def test_a_package_that_ends_by_a_signal_before_our_eyes_has_failed(tmp_path: Path) -> None:
+    report = Bench(tmp_path, compile=Play(exit_code=137)).work()
+    assert (report.outcome, report.exit_code) == (Outcome.FINISHED, 137)
 
 
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
@@ -242,11 +271,11 @@ def test_the_lease_is_kept_until_the_report_has_arrived(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_not_there_is_reported_in_one_line(tmp_path: Path) -> None:
-    def tools() -> Tools:
+    def none() -> Tools:
         raise SandboxError("the container engine does not answer")
 
     farm = MemoryFarm()
-    worker(tmp_path, farm, tools, lambda: End.NOT_YET).work()
+    worker(tmp_path, farm, none, lambda: End.NOT_YET).work()
     assert (farm.reports[0].outcome, farm.reports[0].reason) == (
         Outcome.BROKEN,
         "the container engine does not answer",
