@@ -7,6 +7,7 @@ is named, and counts neither as wrong nor as well. An architecture that nothing 
 was asked for.
 """
 
+import os
 import platform
 import re
 import sys
@@ -37,7 +38,8 @@ from workers.steps import spec_of
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import Environment, JobKey, JobKind, Network, Order, Step, User
 
-_FARM, _WORKER = "architectures", "bench"
+#: Nobody else's, so that nobody sweeps what is made here.
+_FARM, _WORKER = f"bench{os.getpid()}", "architectures"
 _OWNER = owner(_FARM, _WORKER)
 _LITTLE, _BIG = "little end first", "big end first"
 #: What `uname -m` says in a build of each, the bits of a long and of a pointer, and how memory has a number.
@@ -183,7 +185,7 @@ def plan() -> dict[Arch, Recipe]:
 
 @contextmanager
 def site(tiers: dict[Arch, Tier]) -> Iterator[Site]:
-    """A worker's parts; only base images and the proxy's cache outlive it, as with any worker."""
+    """A worker's parts, of which nothing is left but base images."""
     client = docker.from_env(timeout=900)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -195,6 +197,8 @@ def site(tiers: dict[Arch, Tier]) -> Iterator[Site]:
             yield Site(client, images, DockerSandbox(client, _FARM, _WORKER, proxy), program)
         finally:
             proxy.retire()
+            for volume in client.volumes.list(filters={"label": f"patchfarm.farm={_FARM}"}):
+                volume.remove()
             client.close()
 
 

@@ -29,6 +29,10 @@ class Program:
     stop_signal: str = "TERM"
 
 
+#: What a worker may be given of this machine, as workers/config.py reads it; its defaults are the machine's own.
+_THE_WORKERS_OWN = frozenset({"PATCHFARM_CACHE_MIB", "PATCHFARM_CORES", "PATCHFARM_MEMORY_MIB"})
+
+
 @dataclass(frozen=True)
 class Site:
     """What the processes are told of this machine. `settings` are those that were given in the environment."""
@@ -114,6 +118,7 @@ def _worker(site: Site) -> Program:
         "PATCHFARM_TOKEN_FILE": str(site.home.secrets / "worker.token"),
         "PATCHFARM_SLOTS": str(site.slots),
         "PATCHFARM_ARCHES": ",".join(site.arches),
+        **{name: value for name, value in site.settings.items() if name in _THE_WORKERS_OWN},
     }
     # By TERM its containers would run on, for a next process that a farm that is down does not start.
     return Program("worker", (site.python, "-m", "workers"), 60, known, stop_seconds=60, stop_signal="INT")

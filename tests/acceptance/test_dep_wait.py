@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,6 @@ from typing import Any
 import docker
 import httpx2
 import pytest
-from docker.errors import APIError
 
 from coordinator import gpg
 from coordinator.cli.session import Session
@@ -33,22 +32,26 @@ from coordinator.model import JobState, Update, UpdateState
 from tests.acceptance.kit import PATIENCE, Shell
 from tests.sources import Person, make_source, resign
 from workers import deb
-from workers.images import BASES, LAYERS
+from workers.images import LAYERS
 from workers.sandbox.docker import connect
 
 pytestmark = [pytest.mark.engine, pytest.mark.system, pytest.mark.timeout(PATIENCE)]
 
 SUITE = "waiting-security"
+#: As images of workers' proxies are called: so that with the same indices and packages one image serves for both.
+OF_UPDATES = "proxy"
 ARCH = machine.native()[0]
 SAM, KEEPER = Person("sam"), Person("keeper")
 RECIPE = {
     r"^name .*": f'name = "debian/{SUITE}"',
-    r"^suite .*": f'suite = "{SUITE}"',
-    r"^packages .*": "packages = []",
+    r"^suite .*": f'suite = "{OF_UPDATES}"',
+    r"^packages .*": 'packages = ["apt-cacher-ng"]',
     r"^indices = \[.*?^\]": f'indices = [{{ suite = "bookworm" }}, {{ suite = "{SUITE}" }}]',
     r"^build .*": f'build = ["{ARCH}"]',
     r"^all-on .*": f'all-on = "{ARCH}"',
 }
+#: Where the repository may listen: apt-cacher-ng 3.7.4 takes any higher port for another one.
+PORTS = range(20000, 32768)
 #: A fixed line: mount what is named first on what is named second, and become the rest.
 MOUNTED = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
 
@@ -107,11 +110,9 @@ def _said(folder: Path, *command: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
-    """The engine, which keeps nothing that was made of the test's suite."""
+    """The engine."""
     engine = connect()
     yield engine
-    for image in (*engine.images.list(f"{LAYERS}:{SUITE}-*"), *engine.images.list(f"{BASES}:{SUITE}-*")):
-        engine.images.remove(str(image.id), force=True)
     engine.close()
 
 
@@ -128,12 +129,19 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
 def address(engine: docker.DockerClient, publisher: Publisher) -> Iterator[str]:
     """Where the repository is, for the farm as for containers: on the engine's own bridge."""
     gateway = engine.api.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
-    with ThreadingHTTPServer((gateway, 0), partial(Quiet, directory=publisher.root / "now")) as server:
+    with _listening(gateway, partial(Quiet, directory=publisher.root / "now")) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://{gateway}:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+def _listening(host: str, handler: Callable[..., Quiet]) -> ThreadingHTTPServer:
+    for port in PORTS:
+        with suppress(OSError):
+            return ThreadingHTTPServer((host, port), handler)
+    raise AssertionError("every port is taken")
 
 
 @pytest.fixture(scope="module")
@@ -152,14 +160,15 @@ def farm(
     shell = Shell(folder / "home", {f"PATCHFARM_{key}": value for key, value in settings.items()}, mount)
     shell("up")
     yield shell
-    name = f"patchfarm.farm={re.findall(r'^farm = .(.*).$', (shell.home / 'farm.toml').read_text(), re.MULTILINE)[0]}"
-    proxies = engine.containers.list(all=True, filters={"label": name})
+    name = re.findall(r'^farm = "(.*)"$', (shell.home / "farm.toml").read_text(), re.MULTILINE)[0]
+    mine: dict[str, str | list[str] | bool] = {"label": f"patchfarm.farm={name}"}
+    images = {str(container.attrs["Image"]) for container in engine.containers.list(all=True, filters=mine)}
     shell("down")
-    for image in {str(proxy.attrs["Image"]) for proxy in proxies}:
-        # Not where another test's farm happens to use it.
-        with suppress(APIError):
-            engine.images.remove(image)
-    for volume in engine.volumes.list(filters={"label": name}):
+    for base in images:
+        for layer in engine.images.list(f"{LAYERS}:*-{base.removeprefix('sha256:')[:12]}-*"):
+            engine.images.remove(str(layer.id), force=True)
+        engine.images.remove(base, force=True)
+    for volume in engine.volumes.list(filters=mine):
         volume.remove()
     for keys in (shell.home / "signer" / "gnupg", shell.home / "target" / "gnupg"):
         gpg.stop(keys)
@@ -178,9 +187,9 @@ def number(farm: Shell, tmp_path_factory: pytest.TempPathFactory) -> int:
     """An update of a source that needs more than the archive has."""
     folder = tmp_path_factory.mktemp("source")
     farm("submitter", "add", "sam", str(SAM.write_cert(folder)), "--replace")
-    (dsc, *_) = make_source(folder, "sample", "1.0-1", SAM, suite=SUITE, tested=False)
+    (dsc, *_) = make_source(folder, "sample", "1.0-1", SAM, suite=OF_UPDATES, tested=False)
     resign(dsc, SAM, lambda text: text.replace("Package-List:", "Build-Depends: needed (>= 2)\nPackage-List:"))
-    submitted: dict[str, Any] = farm.json("submit", str(dsc), "--suite", SUITE)
+    submitted: dict[str, Any] = farm.json("submit", str(dsc), "--suite", OF_UPDATES)
     return int(submitted["id"])
 
 

@@ -62,6 +62,13 @@ def test_only_the_coordinator_knows_the_database(name: str) -> None:
     assert "postgresql" in known_to("engine")
 
 
+def test_the_worker_is_told_what_it_may_take_of_the_machine_and_no_other_setting() -> None:
+    site = Site(**{**SITE.__dict__, "settings": {**SITE.settings, "PATCHFARM_CACHE_MIB": "500"}})
+    worker = next(program for program in programs(site) if program.name == "worker")
+    assert worker.environment["PATCHFARM_CACHE_MIB"] == "500"
+    assert "PATCHFARM_DATABASE" not in worker.environment
+
+
 def test_the_coordinator_is_told_the_settings_and_where_the_databases_password_is() -> None:
     settings = {"PATCHFARM_DATABASE": "postgresql://farm@db.example/farm", "PGPASSFILE": "/srv/password"}
     others = {"PGPASSWORD": "secret", "HOME": "/root", "PATCHFARM_TOKEN_FILE": "/srv/token"}
