@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-from benchmarks import faults, kit
-from benchmarks.faults import LEASE, REST, Cell
+from benchmarks import cell, kit
+from benchmarks.cell import LEASE, REST, Cell
 from benchmarks.kit import ARCH, Farm
 from benchmarks.recovery import OTHER, another_worker
 from coordinator.embedded import machine
@@ -97,25 +97,25 @@ def _carry(source: socket.socket, sink: socket.socket) -> None:
 
 def cut(farm: Farm, there: Room, seconds: float, number: int) -> Cell:
     """Cut the way in mid-build. The embedded worker takes nothing before the cut, and may after it."""
-    cell = Cell(f"cut for {seconds:.0f} s", "building")
+    found = Cell(f"cut for {seconds:.0f} s", "building")
     farm.client.drain(machine.worker_name())
-    update = faults.submit(farm, f"cut{number}")
+    update = cell.submit(farm, f"cut{number}")
     kit.wait_for(lambda: bool((job := farm.build(update, ARCH)) and job.worker == OTHER))
-    faults.building(farm, update)
+    cell.building(farm, update)
     farm.client.resume(machine.worker_name())
     began = time.monotonic()
     there.cut(seconds)
     try:
-        kit.wait_for(lambda: faults.at_rest(farm, update), REST, pause=0.2)
-        cell.seconds = time.monotonic() - began
-        faults.look(farm, update, cell)
+        kit.wait_for(lambda: cell.at_rest(farm, update), REST, pause=0.2)
+        found.seconds = time.monotonic() - began
+        cell.look(farm, update, found)
     except TimeoutError as error:
-        cell.wrong.append(f"stuck: {error}; {faults.story(farm, update)}")
+        found.wrong.append(f"stuck: {error}; {cell.story(farm, update)}")
     job = farm.build(update, ARCH)
     expected = 1 if seconds < LEASE else 2
     if job is None or job.attempt != expected:
-        cell.wrong.append(f"the build took {job.attempt if job else 0} attempts, not {expected}")
-    return cell
+        found.wrong.append(f"the build took {job.attempt if job else 0} attempts, not {expected}")
+    return found
 
 
 def main() -> None:
@@ -123,16 +123,16 @@ def main() -> None:
     asked = kit.arguments(__doc__).parse_args()
     with (
         room() as there,
-        kit.farm("cuts", faults.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm,
+        kit.farm("cuts", cell.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm,
         door(farm) as url,
         another_worker(farm, "ip", "netns", "exec", there.name, url=url),
     ):
         cells = [cut(farm, there, seconds, number) for number, seconds in enumerate((LEASE / 2, LEASE * 2.0))]
-    heads = ("fault", "seconds to rest", "attempts of both jobs", "farm faults", "what is wrong")
-    rows = [(c.fault, c.seconds, c.attempts, c.faults, "; ".join(c.wrong) or "nothing") for c in cells]
+    heads = ("fault", "seconds to rest", "attempts of both jobs", "lost", "what is wrong")
+    rows = [(c.fault, c.seconds, c.attempts, len(c.lost), "; ".join(c.wrong) or "nothing") for c in cells]
     kit.table(f"a worker behind a cable, a lease of {LEASE} s", heads, rows)
-    kit.write(asked.json, {"cells": [vars(cell) for cell in cells]})
-    sys.exit(1 if any(cell.wrong for cell in cells) else 0)
+    kit.write(asked.json, {"cells": [vars(c) for c in cells]})
+    sys.exit(1 if any(c.wrong for c in cells) else 0)
 
 
 if __name__ == "__main__":
