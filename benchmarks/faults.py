@@ -20,7 +20,7 @@ from kombu import Queue
 from benchmarks import cell, kit, leftovers
 from benchmarks.cell import LEASE, STAGES, Fault
 from benchmarks.kit import ARCH, Farm
-from coordinator import embedded
+from coordinator.embedded import farm as farms
 from coordinator.embedded import machine, preparation, services
 from coordinator.embedded.supervisor import Supervisor
 from coordinator.model import UpdateState
@@ -51,7 +51,7 @@ def worker_ended(farm: Farm, _update: int) -> None:
     before = leftovers.containers(farm)
     first = farm.services()["worker"]
     os.kill(first, signal.SIGTERM)
-    kit.wait_for(lambda: not embedded.alive(first), 30)
+    kit.wait_for(lambda: not farms.alive(first), 30)
     if not leftovers.containers(farm) >= before:
         raise RuntimeError("a worker that was told to end by TERM took its container with it")
 
@@ -123,7 +123,7 @@ def engine_of_containers_killed(farm: Farm, _update: int) -> None:
     """Dockerd: its containers end with it, where it does not keep them alive. It is started anew."""
     pid = int(Path("/var/run/docker.pid").read_text())
     kill(pid)
-    kit.wait_for(lambda: not embedded.alive(pid), 30)
+    kit.wait_for(lambda: not farms.alive(pid), 30)
     subprocess.run([str(kit.ROOT / "patchfarm"), "up"], env=dict(farm.environment), check=True, capture_output=True)
 
 

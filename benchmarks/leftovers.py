@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a farm leaves behind: of its attempts while it is up, of itself once it is down, and in its files.
 
-A worker keeps its proxy and the proxy's networks as long as it runs; a network of an attempt has a container of its own.
+A worker keeps its proxy and the proxy's networks as long as it runs; an attempt's has another container on it.
 """
 
 from collections.abc import Iterator, Mapping
