@@ -25,7 +25,7 @@ test-all: ## every check and every test
 	./patchfarm test
 
 bench: .venv/made-of ## every benchmark, one after the other; needs a container engine and most of an hour
-	for name in idle dispatch packing log build recovery faults cuts architectures; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in idle dispatch packing packed log build recovery faults cuts clocks liars architectures host; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 docs: .venv/made-of ## writes anew what is generated: the diagram and the recipe schema
 	$(BIN)/python -m coordinator.diagram >.diagram

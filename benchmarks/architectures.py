@@ -3,13 +3,13 @@
 
 What a step finds inside is compared with what the architecture is: the names that the kernel and dpkg tell, the size of
 a long, and what a program says that was compiled and run there. A mirror whose index does not match its signed Release
-is named, and counts neither as wrong nor as well. An architecture that nothing here can run is only named, unless it
-was asked for.
+is named, and counts neither as wrong nor as well; `--first-index` leaves out all but the one that is bootstrapped. An
+architecture that nothing here can run is only named, unless it was asked for.
 """
 
-import os
 import platform
 import re
+import secrets
 import sys
 import tempfile
 import time
@@ -24,7 +24,7 @@ import docker
 
 from benchmarks import kit
 from benchmarks.kit import MIB
-from coordinator import app
+from coordinator import app, work
 from coordinator.config import load
 from coordinator.recipe import Recipe, Recipes
 from workers import deb
@@ -38,8 +38,8 @@ from workers.steps import spec_of
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import Environment, JobKey, JobKind, Network, Order, Step, User
 
-#: Nobody else's, so that nobody sweeps what is made here.
-_FARM, _WORKER = f"bench{os.getpid()}", "architectures"
+#: Nobody else's and no other run's, so that nobody sweeps what is made here.
+_FARM, _WORKER = f"bench{secrets.token_hex(4)}", "architectures"
 _OWNER = owner(_FARM, _WORKER)
 _LITTLE, _BIG = "little end first", "big end first"
 #: What `uname -m` says in a build of each, the bits of a long and of a pointer, and how memory has a number.
@@ -107,10 +107,11 @@ class Site:
     images: DockerImages
     sandbox: DockerSandbox
     program: Path
+    first_index: bool
 
     def see(self, recipe: Recipe, arch: Arch, tier: Tier, fresh: bool) -> Seen:
         """Bootstrap it, unless the image is there and good enough, and run the steps of a build in it."""
-        environment = environment_of(recipe)
+        environment = environment_of(recipe, self.first_index)
         seen = Seen(arch, recipe.suite, tier, Verdict.WRONG)
         try:
             if fresh:
@@ -155,10 +156,10 @@ def _judged(seen: Seen) -> Seen:
     return replace(seen, verdict=Verdict.WRONG, why=f"expected {'; '.join(wanted)}")
 
 
-def environment_of(recipe: Recipe) -> Environment:
-    """What a build of the recipe runs in here."""
-    indices = app.Mirrors(load()).indices(recipe)
-    return Environment(recipe.family, recipe.suite, indices, recipe.environment.packages)
+def environment_of(recipe: Recipe, first_index: bool) -> Environment:
+    """What a build of the recipe runs in here, or what it would with one index alone."""
+    indices = app.Mirrors(load()).indices(recipe)[: 1 if first_index else None]
+    return work.environment_of(recipe, indices)
 
 
 def order_of(recipe: Recipe, environment: Environment, arch: Arch) -> Order:
@@ -184,17 +185,17 @@ def plan() -> dict[Arch, Recipe]:
 
 
 @contextmanager
-def site(tiers: dict[Arch, Tier]) -> Iterator[Site]:
+def site(tiers: dict[Arch, Tier], first_index: bool) -> Iterator[Site]:
     """A worker's parts, of which nothing is left but base images."""
     client = docker.from_env(timeout=900)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         program = home / "program.c"
         program.write_text(_PROGRAM)
-        images = DockerImages(client, home, _OWNER)
+        images = DockerImages(client, home, _OWNER, load().paths.keyrings)
         proxy = DockerProxy(client, images, home, own_arch(platform.machine(), tiers), _OWNER)
         try:
-            yield Site(client, images, DockerSandbox(client, _FARM, _WORKER, proxy), program)
+            yield Site(client, images, DockerSandbox(client, _FARM, _WORKER, proxy), program, first_index)
         finally:
             proxy.retire()
             for volume in client.volumes.list(filters={"label": f"patchfarm.farm={_FARM}"}):
@@ -230,9 +231,10 @@ def main() -> None:
     parser = kit.arguments(__doc__)
     parser.add_argument("--arch", action="append", type=Arch, choices=_TRUTH, help="this one alone; may be repeated")
     parser.add_argument("--fresh", action="store_true", help="bootstrap also what is there already")
+    parser.add_argument("--first-index", action="store_true", help="of each suite's indices the first alone")
     asked = parser.parse_args()
     tiers, seen = tiers_of(platform.machine(), BINFMT), list[Seen]()
-    with site(tiers) as here:
+    with site(tiers, asked.first_index) as here:
         for arch, recipe in plan().items():
             if asked.arch and arch not in asked.arch:
                 continue

@@ -32,8 +32,12 @@ LINES, AMID = 60, 15
 LEASE, REST = 12, 240.0
 #: How long after the last report something may be left that is about to go, in seconds.
 TIDY = 15.0
+#: The version of a package whose dependencies somebody may have prepared before.
+_USUAL = "1.0-1"
 _SAYS = f"i=0; while [ $$i -lt {LINES} ]; do i=$$((i+1)); echo line $$i; sleep 0.1; done"
 _TEST = f"Test-Command: {_SAYS.replace('$$', '$')}\nDepends:\n"
+#: How the history says that an attempt came to nothing: by a fault of the farm's, or by nobody's.
+_LOST = ("JobLost", "JobGivenBack")
 #: An attempt as the history names it.
 _ATTEMPT = re.compile(r"\bkind (\w+), arch (\w+), attempt (\d+)")
 
@@ -42,11 +46,13 @@ _ATTEMPT = re.compile(r"\bkind (\w+), arch (\w+), attempt (\d+)")
 class Fault:
     """What is done to a farm, and what it may lead to.
 
-    `most` is how many attempts it may cost, `restarts` are the services that it ends, `state` is where the update
-    comes to rest. With `adopts`, a build in the middle of its own step is gone on with.
+    `inject` answers what is worth telling of it. `first` happens before the stage is waited for, while the farm's own
+    worker takes nothing. `most` is how many attempts it may cost, `restarts` are the services that it ends, `state` is
+    where the update comes to rest. With `adopts`, a build in the middle of its own step is gone on with.
     """
 
-    inject: Callable[[Farm, int], None]
+    inject: Callable[[Farm, int], str | None]
+    first: Callable[[Farm, int, str], None] | None = None
     most: int = 0
     restarts: tuple[str, ...] = ()
     state: UpdateState = UpdateState.AWAITING_APPROVAL
@@ -62,6 +68,7 @@ class Cell:
     seconds: float = 0.0
     attempts: int = 0
     adopted: int = 0
+    told: str = ""
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -99,17 +106,21 @@ STAGES: dict[str, Callable[[Farm, int], None]] = {
 def run(farm: Farm, name: str, fault: Fault, stage: str) -> Cell:
     """Inject the fault at the stage of a new update, wait for rest, and look at everything."""
     cell = Cell(name, stage)
-    if stage == queued.__name__:
+    drained = stage == queued.__name__ or fault.first is not None
+    if drained:
         farm.client.drain(machine.worker_name())
     before = farm.services()
-    # A name that no farm here has had: else its dependencies are found ready, and there is nothing to prepare.
-    update = submit(farm, f"cell-{secrets.token_hex(4)}")
+    # A version that nobody here has had: else its dependencies are found ready, and there is nothing to prepare.
+    version = f"1.0-{secrets.randbelow(1 << 30) + 2}" if stage == preparing.__name__ else _USUAL
+    update = submit(farm, f"cell-{secrets.token_hex(4)}", version)
     try:
+        if fault.first is not None:
+            fault.first(farm, update, stage)
         STAGES[stage](farm, update)
         container = leftovers.containers(farm)
         began = time.monotonic()
-        fault.inject(farm, update)
-        if stage == queued.__name__:
+        cell.told = fault.inject(farm, update) or ""
+        if drained:
             kit.wait_for(lambda: resumed(farm), REST)
         kit.wait_for(lambda: at_rest(farm, update), REST, pause=0.2)
         cell.seconds = time.monotonic() - began
@@ -121,6 +132,12 @@ def run(farm: Farm, name: str, fault: Fault, stage: str) -> Cell:
     return cell
 
 
+def warm_up(farm: Farm) -> None:
+    """One update without a fault: the first may need base images, which takes longer than an update may else take."""
+    update = submit(farm, "first")
+    kit.wait_for(lambda: at_rest(farm, update), pause=0.5)
+
+
 def resumed(farm: Farm) -> bool:
     """Whether the worker could be given work again: somebody has to answer for that."""
     with suppress(PatchfarmError):
@@ -129,13 +146,13 @@ def resumed(farm: Farm) -> bool:
     return False
 
 
-def submit(farm: Farm, name: str) -> int:
+def submit(farm: Farm, name: str, version: str = _USUAL) -> int:
     """A package whose build and test print numbered lines."""
     with tempfile.TemporaryDirectory() as folder:
         person = Person("bench")
         farm.run("submitter", "add", "bench", str(person.write_cert(Path(folder))), "--replace")
         changes = {"rules": kit.RULES.format(command=f"@{_SAYS}"), "tests/control": _TEST}
-        dsc = make_source(Path(folder) / "source", name, "1.0-1", person, changes=changes)[0]
+        dsc = make_source(Path(folder) / "source", name, version, person, changes=changes)[0]
         said = farm.run("submit", str(dsc), "--suite", SUITE, "--json")
     match = re.search(r'"id": *(\d+)', said)
     if match is None:
@@ -190,13 +207,13 @@ def _look_at_history(farm: Farm, number: int, cell: Cell) -> None:
     """Whatever was claimed has ended once, each loss has a reason, and the chain of entries is whole."""
     history = farm.client.history(number)
     claimed = Counter(_attempts(entry.detail) for entry in history if entry.event == "JobClaimed")
-    ended = Counter(_attempts(entry.detail) for entry in history if entry.event in ("JobEnded", "JobLost"))
+    ended = Counter(_attempts(entry.detail) for entry in history if entry.event in ("JobEnded", *_LOST))
     twice = {*(claimed - Counter(set(claimed))), *(ended - Counter(set(ended)))}
     cell.wrong += [f"{' '.join(attempt)} was claimed or ended twice" for attempt in twice]
     cell.wrong += [f"{' '.join(attempt)} was never ended" for attempt in claimed - ended]
     cell.wrong += [f"{' '.join(attempt)} was ended and never claimed" for attempt in ended - claimed]
     for entry in history:
-        if entry.event == "JobLost":
+        if entry.event in _LOST:
             reason = entry.detail.partition("reason ")[2]
             cell.lost.append(f"{' '.join(_attempts(entry.detail))}: {reason}")
             cell.wrong += [] if reason else ["the history does not say why an attempt was lost"]
@@ -250,15 +267,16 @@ def story(farm: Farm, update: int) -> str:
 
 
 def with_a_slow_preparation(recipe: str) -> str:
-    """The recipe for one architecture, whose dependencies take a few seconds and are never found ready."""
-    slow = '["apt-get", "update"],'
-    return kit.only_here(recipe).replace(slow, f'["sh", "-c", "echo preparing {{source}}; sleep 3"],\n    {slow}')
+    """The recipe for one architecture; its dependencies take a few seconds, and are found ready for a known version."""
+    slow = '["apt-get", "update", "--error-on=any"],'
+    return kit.only_here(recipe).replace(slow, f'["sh", "-c", "echo preparing {{version}}; sleep 3"],\n    {slow}')
 
 
 def tell(cell: Cell) -> Cell:
     """Print a cell as soon as it is over."""
-    lost = f"; lost {'; '.join(cell.lost)}" if cell.lost else ""
-    print(f"{cell.fault} {cell.stage}: {'; '.join(cell.wrong) or 'well'} ({cell.seconds:.1f} s){lost}", flush=True)
+    more = [*([cell.told] if cell.told else []), *(f"lost {attempt}" for attempt in cell.lost)]
+    found = "; ".join(cell.wrong) or "well"
+    print("; ".join([f"{cell.fault} {cell.stage}: {found} ({cell.seconds:.1f} s)", *more]), flush=True)
     return cell
 
 

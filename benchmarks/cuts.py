@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A worker in a network of its own, whose one way to the coordinator is cut in mid-build: for half a lease, for two.
+"""A worker in a network of its own, whose one way to the coordinator is cut at each stage: for half a lease, for two.
 
 The first costs nothing; after the second somebody else has the job, and the worker that was cut off is refused and
 clears away. Needs root and iproute2: the worker is in a network namespace, at the end of a pair of virtual cables.
@@ -9,21 +9,23 @@ import secrets
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from benchmarks import cell, kit
-from benchmarks.cell import LEASE, REST, Cell
-from benchmarks.kit import ARCH, Farm
+from benchmarks.cell import LEASE, STAGES, Cell, Fault
+from benchmarks.kit import Farm
 from benchmarks.recovery import OTHER, another_worker
 from coordinator.embedded import machine
 
 #: A range for documentation (RFC 5737), that no network uses.
 _HERE, _THERE, _PREFIX = "198.51.100.1", "198.51.100.2", 30
+#: The stages in whose middle somebody has the job for a while yet.
+_HELD = (cell.preparing.__name__, cell.building.__name__, cell.testing.__name__)
 
 
 class Room:
@@ -32,9 +34,10 @@ class Room:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def cut(self, seconds: float) -> None:
+    def cut(self, seconds: float, once_cut: Callable[[], None]) -> None:
         """No bytes either way for so long. This end stays up: the coordinator's address is on it."""
         self._inside("link", "set", f"{self.name}b", "down")
+        once_cut()
         time.sleep(seconds)
         self._inside("link", "set", f"{self.name}b", "up")
 
@@ -95,44 +98,60 @@ def _carry(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def cut(farm: Farm, there: Room, seconds: float, number: int) -> Cell:
-    """Cut the way in mid-build. The embedded worker takes nothing before the cut, and may after it."""
-    found = Cell(f"cut for {seconds:.0f} s", "building")
-    farm.client.drain(machine.worker_name())
-    update = cell.submit(farm, f"cut{number}")
-    kit.wait_for(lambda: bool((job := farm.build(update, ARCH)) and job.worker == OTHER))
-    cell.building(farm, update)
-    farm.client.resume(machine.worker_name())
-    began = time.monotonic()
-    there.cut(seconds)
-    try:
-        kit.wait_for(lambda: cell.at_rest(farm, update), REST, pause=0.2)
-        found.seconds = time.monotonic() - began
-        cell.look(farm, update, found)
-    except TimeoutError as error:
-        found.wrong.append(f"stuck: {error}; {cell.story(farm, update)}")
-    job = farm.build(update, ARCH)
-    expected = 1 if seconds < LEASE else 2
-    if job is None or job.attempt != expected:
-        found.wrong.append(f"the build took {job.attempt if job else 0} attempts, not {expected}")
+def alone(_farm: Farm, _update: int, _stage: str) -> None:
+    """Only the worker behind the cable takes the job: there is nothing else to do for that."""
+
+
+def cut(there: Room, seconds: float, farm: Farm, _update: int) -> str:
+    """Cut the way. From then on the embedded worker may take what the other has; what nobody has stays free for it."""
+
+    def once_cut() -> None:
+        farm.client.resume(OTHER)
+        if any(duty.attempts for duty in farm.client.workers()):
+            farm.client.resume(machine.worker_name())
+
+    there.cut(seconds, once_cut)
+    return f"no way for {seconds:.0f} s"
+
+
+#: How long the way is cut: for less than the lease, and for more.
+FAULTS = {"cut_shortly": LEASE / 2, "cut_for_long": LEASE * 2.0}
+
+
+def fault(there: Room, seconds: float) -> Fault:
+    """A cut, and what it may cost."""
+    return Fault(partial(cut, there, seconds), alone, most=int(seconds > LEASE))
+
+
+def run(farm: Farm, name: str, done: Fault, stage: str) -> Cell:
+    """One cell; a cut that is longer than the lease has to have cost the attempt, else it was none."""
+    if stage == cell.queued.__name__:
+        farm.client.drain(OTHER)
+    found = cell.run(farm, name, done, stage)
+    if done.most > len(found.lost) and stage in _HELD:
+        found.wrong.append("the cut has cost nothing, though it was longer than the lease")
     return found
 
 
 def main() -> None:
-    """Both cuts; the exit code is 1 where something is wrong afterwards."""
-    asked = kit.arguments(__doc__).parse_args()
+    """Both cuts at each stage, or those that were asked for; the exit code is 1 where something is wrong afterwards."""
+    parser = kit.arguments(__doc__)
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="this one alone; may be given again")
+    parser.add_argument("--stage", action="append", choices=STAGES, help="this one alone; may be given again")
+    asked = parser.parse_args()
     with (
         room() as there,
         kit.farm("cuts", cell.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm,
         door(farm) as url,
-        another_worker(farm, "ip", "netns", "exec", there.name, url=url),
     ):
-        cells = [cut(farm, there, seconds, number) for number, seconds in enumerate((LEASE / 2, LEASE * 2.0))]
-    heads = ("fault", "seconds to rest", "attempts of both jobs", "lost", "what is wrong")
-    rows = [(c.fault, c.seconds, c.attempts, len(c.lost), "; ".join(c.wrong) or "nothing") for c in cells]
-    kit.table(f"a worker behind a cable, a lease of {LEASE} s", heads, rows)
-    kit.write(asked.json, {"cells": [vars(c) for c in cells]})
-    sys.exit(1 if any(c.wrong for c in cells) else 0)
+        cell.warm_up(farm)
+        with another_worker(farm, "ip", "netns", "exec", there.name, url=url):
+            cells = [
+                cell.tell(run(farm, name, fault(there, FAULTS[name]), stage))
+                for name in asked.fault or FAULTS
+                for stage in asked.stage or STAGES
+            ]
+        cell.conclude(farm, f"a worker behind a cable, a lease of {LEASE} s", cells, asked.json)
 
 
 if __name__ == "__main__":

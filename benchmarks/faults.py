@@ -7,7 +7,7 @@ What must hold afterwards stands in `cell`. Peer: debusine's job stayed with a d
 import os
 import shutil
 import signal
-import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ import redis
 from celery import Celery
 from kombu import Queue
 
-from benchmarks import cell, kit, leftovers
+from benchmarks import apart, breakdowns, cell, kit, leftovers
 from benchmarks.cell import LEASE, STAGES, Fault
 from benchmarks.kit import ARCH, Farm
 from coordinator.embedded import farm as farms
@@ -54,6 +54,15 @@ def worker_ended(farm: Farm, _update: int) -> None:
     kit.wait_for(lambda: not farms.alive(first), 30)
     if not leftovers.containers(farm) >= before:
         raise RuntimeError("a worker that was told to end by TERM took its container with it")
+
+
+def worker_stopped(farm: Farm, _update: int) -> None:
+    """As by `patchfarm down`: its containers end with it, and it gives back what it has."""
+    first = farm.services()["worker"]
+    os.kill(first, signal.SIGINT)
+    kit.wait_for(lambda: not farms.alive(first), 60)
+    if leftovers.containers(farm):
+        raise RuntimeError("a worker that was told to end by INT has left its container running")
 
 
 def worker_frozen(farm: Farm, _update: int) -> None:
@@ -113,18 +122,11 @@ def rung_twice(farm: Farm, update: int) -> None:
     app.close()
 
 
-def cancelled(farm: Farm, update: int) -> None:
+def cancelled(farm: Farm, update: int) -> str:
     """By a person: the container is gone soon, and what did not end well has not succeeded either."""
     farm.client.cancel(update)
-    kit.wait_for(lambda: not leftovers.containers(farm), CANCELLED)
-
-
-def engine_of_containers_killed(farm: Farm, _update: int) -> None:
-    """Dockerd: its containers end with it, where it does not keep them alive. It is started anew."""
-    pid = int(Path("/var/run/docker.pid").read_text())
-    kill(pid)
-    kit.wait_for(lambda: not farms.alive(pid), 30)
-    subprocess.run([str(kit.ROOT / "patchfarm"), "up"], env=dict(farm.environment), check=True, capture_output=True)
+    seconds = kit.wait_for(lambda: not leftovers.containers(farm), CANCELLED)
+    return f"no container after {seconds:.1f} s"
 
 
 #: A worker that is cut off for longer than its lease loses what it has; so does one whose engine ends its containers.
@@ -135,6 +137,7 @@ FAULTS: dict[str, Fault] = {
         Fault(worker_main_killed, restarts=("worker",)),
         Fault(worker_child_killed, adopts=True),
         Fault(worker_ended, restarts=("worker",), adopts=True),
+        Fault(worker_stopped, most=1, restarts=("worker",)),
         Fault(worker_frozen, most=1),
         Fault(engine_killed, restarts=("engine",)),
         Fault(engine_frozen),
@@ -145,7 +148,10 @@ FAULTS: dict[str, Fault] = {
         Fault(redis_lost, restarts=("redis",)),
         Fault(rung_twice),
         Fault(cancelled, state=UpdateState.FAILED),
-        Fault(engine_of_containers_killed, most=1),
+        Fault(breakdowns.engine_of_containers_killed, most=1),
+        Fault(breakdowns.disk_of_worker_full, most=2),
+        Fault(breakdowns.disk_of_engine_full, most=2),
+        Fault(breakdowns.disk_of_farm_full, most=1),
     )
 }
 
@@ -185,11 +191,15 @@ def main() -> None:
     parser.add_argument("--fault", action="append", choices=FAULTS, help="this one alone; may be given again")
     parser.add_argument("--stage", action="append", choices=STAGES, help="this one alone; may be given again")
     asked = parser.parse_args()
-    with kit.farm("faults", cell.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm:
+    names = asked.fault or list(FAULTS)
+    of_machine = any(FAULTS[name].inject.__module__ == breakdowns.__name__ for name in names)
+    if of_machine and apart.here("benchmarks.faults", sys.argv[1:]):
+        apart.furnish()
+    before = apart.disks if of_machine else None
+    with kit.farm("faults", cell.with_a_slow_preparation, before, slots="1", lease_seconds=str(LEASE)) as farm:
+        cell.warm_up(farm)
         cells = [
-            cell.tell(cell.run(farm, name, FAULTS[name], stage))
-            for name in asked.fault or FAULTS
-            for stage in asked.stage or STAGES
+            cell.tell(cell.run(farm, name, FAULTS[name], stage)) for name in names for stage in asked.stage or STAGES
         ]
         cell.conclude(farm, "two jobs of six seconds each, and one fault", cells, asked.json)
 

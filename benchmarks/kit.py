@@ -102,10 +102,16 @@ class Farm:
 
 
 @contextmanager
-def farm(name: str, recipe: Callable[[str], str] | None = None, **settings: str) -> Iterator[Farm]:
+def farm(
+    name: str,
+    recipe: Callable[[str], str] | None = None,
+    before: Callable[[Home], None] | None = None,
+    **settings: str,
+) -> Iterator[Farm]:
     """A new farm, up; down and gone afterwards. `settings` are given in its environment, as PATCHFARM_….
 
-    `recipe` changes the text of the shipped recipe of the suite; then it is the only one.
+    `recipe` changes the text of the shipped recipe of the suite; then it is the only one. `before` sees the home while
+    nothing is there yet.
     """
     # Short, as it holds sockets, and where files are as fast as a farm's would be.
     root = Path(tempfile.mkdtemp(prefix=f"pf-{name}-"))
@@ -119,10 +125,13 @@ def farm(name: str, recipe: Callable[[str], str] | None = None, **settings: str)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PATCHFARM_")}
     environment = {**kept, **given, "PATCHFARM_HOME": str(home.root), "NO_COLOR": "1"}
     start = [sys.executable, "-m", "coordinator.cli.main", "up"]
+    if before is not None:
+        before(home)
     try:
         url = _said(start, environment).strip()
         known = client.connect(url, preparation.token(home, "me.token"))
-        yield Farm(home, preparation.prepare(home), environment, known)
+        # Not prepared once more: this process does not have the farm's environment.
+        yield Farm(home, Settings(home=home.root), environment, known)  # type: ignore[call-arg]  # others fill it
     finally:
         embedded.down(home)
         _remove_containers(preparation.prepare(home).farm)

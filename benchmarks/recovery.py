@@ -22,13 +22,13 @@ from benchmarks.kit import ARCH, Farm
 from coordinator import app
 from coordinator.config import Settings
 from coordinator.embedded import preparation
-from coordinator.model import Job, Role, sha256_of
+from coordinator.model import Job, Role
 
 #: The target of an adoption, in seconds.
 ADOPTED = 5.0
 #: How many lines the build prints, one every tenth of a second, and after how many of them its worker dies.
-_LINES, _DIES_AFTER = 300, 50
-_PRINTS = kit.RULES.format(command=f"@for i in $$(seq {_LINES}); do echo line $$i; sleep 0.1; done")
+LINES, _DIES_AFTER = 300, 50
+_PRINTS = kit.RULES.format(command=f"@for i in $$(seq {LINES}); do echo line $$i; sleep 0.1; done")
 OTHER = "other"
 
 
@@ -126,7 +126,7 @@ def another_worker(farm: Farm, *inside: str, url: str = "") -> Iterator[None]:
     file = farm.home.secrets / f"{OTHER}.token"
     preparation.write(file, f"{token}\n")
     store = app.store(farm.settings)
-    store.grant(OTHER, Role.WORKER, sha256_of(token))
+    preparation.grant(store, OTHER, Role.WORKER, token)
     store.close()
     process = subprocess.Popen(
         [*inside, sys.executable, "-m", "workers"],
@@ -155,6 +155,7 @@ def _told(settings: Settings, farm: Farm) -> dict[str, str]:
         "PATCHFARM_FARM": settings.farm,
         "PATCHFARM_WORKER_NAME": OTHER,
         "PATCHFARM_WORKER_HOME": str(farm.home.root / OTHER),
+        "PATCHFARM_KEYRINGS": str(farm.home.keyrings),
         "PATCHFARM_SLOTS": "1",
         "PATCHFARM_ARCHES": ARCH,
     }
@@ -177,9 +178,9 @@ def main() -> None:
 
 def _show(found: Adoption) -> Adoption:
     rows = [(name.replace("_", " "), str(value)) for name, value in vars(found).items() if name != "seconds"]
-    kit.table(f"killed after {_DIES_AFTER} of {_LINES} lines", ("", "found"), rows)
+    kit.table(f"killed after {_DIES_AFTER} of {LINES} lines", ("", "found"), rows)
     kit.verdict("until another process had the attempt", found.seconds, ADOPTED, "s")
-    kit.verdict("lines lost", _LINES - found.lines, 0, "")
+    kit.verdict("lines lost", LINES - found.lines, 0, "")
     return found
 
 

@@ -6,11 +6,13 @@ Nobody gets an attempt whose order cannot be made, and one such job keeps no oth
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from coordinator import dispatch
 from coordinator.dispatch import Board, Piece
+from coordinator.duty import Held
 from coordinator.engine import Engine
 from coordinator.errors import Fenced, NotAllowed, PatchfarmError
 from coordinator.model import ENDED, OpenJob, Update, Worker
@@ -23,11 +25,21 @@ from workers.wire.order import Index, JobKey, JobKind, Order
 
 _LOG = logging.getLogger(__name__)
 
+_Attempts = frozenset[tuple[JobKey, int]]
+
+#: How often a claim looks again where the worker was given something else meanwhile: more often than it has slots is
+#: hardly ever needed, and a worker that got nothing is rung for again.
+_LOOKS = 20
+
+
+class _Outdated(Exception):
+    """The worker has been given something by another process since the board was read."""
+
 
 class Claims:
-    """See the module. One at a time in a process, so that no two claims of a worker are given the same room.
+    """See the module. However many processes give, none gives a worker room that another has given it meanwhile.
 
-    Two processes may still do that for a moment; then a host has more to do than it should, and nothing is wrong.
+    One at a time in each of them: what would be in vain most of the time is not tried.
     """
 
     def __init__(
@@ -52,28 +64,36 @@ class Claims:
         gets the same attempt.
         """
         with self._one:
-            board = self._engine.board()
-            mine = next((each.open for each in board.running if _is_of(each.open, worker, claim)), None)
-            if mine is not None:
-                return self._again(mine)
-            return self._first(board, _known(board, worker), claim)
+            for _ in range(_LOOKS):
+                with suppress(_Outdated):
+                    return self._look(worker, claim)
+        raise Fenced(f"{worker} is given one thing after the other by others")
+
+    def _look(self, worker: str, claim: str) -> Order:
+        # Before the board: if the board shows more than this, it is only looked at once more.
+        had = _of(worker, self._store.held())
+        board = self._engine.board()
+        mine = next((each.open for each in board.running if _is_of(each.open, worker, claim)), None)
+        if mine is not None:
+            return self._again(mine)
+        return self._first(board, _known(board, worker), claim, had)
 
     def _again(self, mine: OpenJob) -> Order:
         until = self._clock.now() + timedelta(seconds=self._lease)
         self._store.renew(mine.key, mine.job.attempt, mine.job.worker, until)
         return self._order(self._store.load(mine.update), mine.key)
 
-    def _first(self, board: Board, worker: Worker, claim: str) -> Order:
+    def _first(self, board: Board, worker: Worker, claim: str, had: _Attempts) -> Order:
         while (piece := dispatch.choose(board, worker)) is not None:
             try:
-                return self._give(piece, worker, claim)
+                return self._give(piece, worker, claim, had)
             except (PatchfarmError, OSError, ValueError) as error:
                 # Somebody else was faster, or it cannot be done now; others can.
                 _LOG.warning("action=not-given job=%s worker=%s: %s", piece.open.key, worker.name, error)
                 board = board.without(piece)
         raise Fenced(f"there is nothing for {worker.name} to do")
 
-    def _give(self, piece: Piece, worker: Worker, claim: str) -> Order:
+    def _give(self, piece: Piece, worker: Worker, claim: str, had: _Attempts) -> Order:
         job, attempt = piece.open.key, piece.open.job.attempt
         order = self._order(self._store.load(job.update), job)
 
@@ -83,7 +103,11 @@ class Claims:
             tier = worker.tiers[piece.host]
             return JobClaimed(now, job.kind, job.arch, attempt, worker.name, tier, until, claim)
 
-        self._engine.handle(job.update, claimed)
+        def check(held: Sequence[Held]) -> None:
+            if not _of(worker.name, held) <= had:
+                raise _Outdated
+
+        self._engine.handle(job.update, claimed, check)
         return order
 
     def _order(self, update: Update, job: JobKey) -> Order:
@@ -95,6 +119,10 @@ class Claims:
         if job.kind == JobKind.BUILD:
             return build.order(update, planned, recipe, site)
         return test.order(update, planned, recipe, site)
+
+
+def _of(worker: str, held: Sequence[Held]) -> _Attempts:
+    return frozenset((each.job, each.attempt) for each in held if each.worker == worker)
 
 
 def _is_of(given: OpenJob, worker: str, claim: str) -> bool:

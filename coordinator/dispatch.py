@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dispatch: which worker gets which job, and when. Pure.
 
-Urgent updates first; of the equally urgent what has the longest way before it, then the oldest. What waits long becomes
-more urgent. A job that is first and does not fit yet keeps its place: others go before it only where they do not make
-it wait longer (EASY backfilling: Lifka, 1995). A worker steps back for a short time where another suits a job better.
+Urgent updates first; of the equally urgent what has the longest way before it, then the oldest. While there is much
+to do, shape counts beside length, so that a host does not run out of cores while slots stand empty (the alignment of
+Grandl et al.: Multi-Resource Packing for Cluster Schedulers, 2014). What waits long becomes more urgent. A job that is
+first and does not fit yet keeps its place: others go before it only where they do not make it wait longer (EASY
+backfilling: Lifka, 1995). A worker steps back for a short time where another suits a job better.
 """
 
 import dataclasses
@@ -12,6 +14,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import chain
 
 from coordinator.expectations import Expectations, Expected
 from coordinator.model import Clearance, OpenJob, Origin, Urgency, Worker
@@ -21,10 +24,13 @@ from workers.wire.order import JobKind, Limits
 
 #: A job that waits so long counts as of the next higher urgency, and again after as long; an emergency stays first.
 AGEING = timedelta(hours=1)
-#: How long a worker leaves a job to a free one of a better tier; one that does not come in that time never will.
+#: How long a worker leaves a job to one that suits it better or has room; who does not come in that time never will.
 COURTESY = timedelta(seconds=10)
 #: How long a worker on which the job has failed leaves it to others, which may be busy.
 AVOIDANCE = timedelta(minutes=10)
+
+#: A way of so much of all that is left decides when all is done, whatever its shape.
+_DECISIVE = 0.5
 
 _LEVEL = {urgency: level for level, urgency in enumerate(Urgency)}
 _TIERS = list(Tier)
@@ -57,6 +63,14 @@ class Room:
         """Whether there is room for it."""
         return self.slots >= need.slots and self.cores >= need.cores and self.memory_bytes >= need.memory_bytes
 
+    def shares(self, whole: "Room") -> tuple[float, float, float]:
+        """How much of each thing there is that is; nothing where it is overdrawn."""
+        return (
+            max(0.0, self.slots / whole.slots),
+            max(0.0, self.cores / whole.cores),
+            max(0.0, self.memory_bytes / max(1, whole.memory_bytes)),
+        )
+
 
 @dataclass(frozen=True)
 class Board:
@@ -77,7 +91,7 @@ class Board:
     @cached_property
     def free(self) -> dict[str, Room]:
         """What each worker has left; less than nothing where it has more work than it was offered for."""
-        left = {each.name: Room(each.slots, each.cores, each.memory_bytes) for each in self.workers}
+        left = {each.name: _whole(each) for each in self.workers}
         for worker in self.workers:
             for piece in self._runs.get(worker.name, ()):
                 left[worker.name] -= self.need(piece, worker)
@@ -132,6 +146,21 @@ class Board:
             after = max(held_up, default=0.0)
         return self.seconds(piece, worker) + after
 
+    def left(self, worker: Worker) -> float:
+        """How many seconds of work is left for those that are up, if each were like this one and none ever idle.
+
+        Of slots, cores and memory the scarcest counts.
+        """
+        hosts = self.up or (worker,)
+        whole = sum(map(_whole, hosts), start=Room(0, 0, 0))
+        new = ((self.seconds(piece, worker), self.need(piece, worker)) for piece in chain(self.queued, self.waiting))
+        work = [*new, *chain.from_iterable(map(self.ends, hosts))]
+        return max(
+            sum(seconds * need.slots for seconds, need in work) / whole.slots,
+            sum(seconds * need.cores for seconds, need in work) / whole.cores,
+            sum(seconds * need.memory_bytes for seconds, need in work) / max(1, whole.memory_bytes),
+        )
+
     def given(self, piece: Piece, worker: Worker) -> "Board":
         """What it looks like once the worker has taken that."""
         taken = dataclasses.replace(piece.open.job, worker=worker.name, started_at=self.now)
@@ -142,22 +171,35 @@ class Board:
         """The same, as if that job were not to be had."""
         return dataclasses.replace(self, queued=tuple(other for other in self.queued if other is not piece))
 
+    @cached_property
+    def _best(self) -> dict[Arch, Tier]:
+        """The best tier that each architecture can be had in now."""
+        offered = [(arch, tier) for worker in self.up for arch, tier in worker.tiers.items()]
+        return dict(sorted(offered, key=lambda each: _TIERS.index(each[1]), reverse=True))
+
     def _expected(self, piece: Piece, worker: Worker) -> Expected:
-        tier = worker.tiers.get(piece.host, Tier.NATIVE)
+        # What follows a job may be for others than who does the job.
+        tier = worker.tiers.get(piece.host) or self._best.get(piece.host, Tier.NATIVE)
         return self.expectations.of(piece.open.source, piece.open.job.kind, piece.open.job.arch, tier)
 
 
 def choose(board: Board, worker: Worker) -> Piece | None:
     """The job that the worker should begin now, or none. Whoever asks is believed to be there."""
+    return _choose(board, worker, board.left(worker))
+
+
+def _choose(board: Board, worker: Worker, left: float) -> Piece | None:
+    """`left` is what Board.left says, or said before some of it was given away: it is to be done all the same."""
     free = board.free[worker.name]
     if worker.draining or free.slots < 1:
         return None
+    order = _Order(board, worker, left * _DECISIVE)
     able = (piece for piece in board.queued if _ready(piece, board.now) and _may(worker, piece))
     kept: _Place | None = None
-    for piece in sorted(able, key=lambda piece: _rank(board, piece, worker)):
+    for piece in sorted(able, key=order.rank):
         need = board.need(piece, worker)
         if not free.holds(need):
-            if kept is None and not any(_has_room(board, other, piece) for other in _others(board, worker, piece)):
+            if kept is None and not _elsewhere(board, worker, piece):
                 kept = _place(board, worker, need)
         elif not (kept and kept.hindered_by(need, board.seconds(piece, worker))) and not _leaves(board, worker, piece):
             return piece
@@ -175,9 +217,37 @@ def matches(board: Board, last: Container[str] = ()) -> Iterator[tuple[Worker, P
     The emptiest asks first; those named in `last` do after all others.
     """
     for worker in sorted(board.up, key=lambda each: (each.name in last, -board.free[each.name].cores)):
-        while (piece := choose(board, worker)) is not None:
+        left = board.left(worker)
+        while (piece := _choose(board, worker, left)) is not None:
             yield worker, piece
             board = board.given(piece, worker)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """In which order a worker looks at the jobs. A way of `decisive` seconds decides when all is done."""
+
+    board: Board
+    worker: Worker
+    decisive: float
+
+    def rank(self, piece: Piece) -> tuple[float, bool, float, datetime, int]:
+        """What comes first has the least."""
+        now, since, urgency = self.board.now, _since(piece, self.board.now), _LEVEL[piece.open.urgency]
+        level = max(urgency, min(urgency + (now - since) // AGEING, _LEVEL[Urgency.CRITICAL]))
+        way = self.board.way(piece, self.worker)
+        decides = way >= self.decisive
+        return -level, not decides, -(way if decides else way * self._alike(piece) ** 2), since, piece.open.update
+
+    def _alike(self, piece: Piece) -> float:
+        """How much of the shape of what is free its need has: the cosine between the two, squared; 1 is all of it."""
+        wanted = self.board.need(piece, self.worker).shares(_whole(self.worker))
+        along = sum(one * other for one, other in zip(self._free, wanted, strict=True))
+        return along**2 / (sum(one**2 for one in self._free) * sum(one**2 for one in wanted))
+
+    @cached_property
+    def _free(self) -> tuple[float, float, float]:
+        return self.board.free[self.worker.name].shares(_whole(self.worker))
 
 
 @dataclass(frozen=True)
@@ -201,14 +271,18 @@ def _place(board: Board, worker: Worker, need: Room) -> _Place:
     return _Place(at, free - need)
 
 
-def _rank(board: Board, piece: Piece, worker: Worker) -> tuple[float, float, datetime, int]:
-    since, urgency = _since(piece, board.now), _LEVEL[piece.open.urgency]
-    level = max(urgency, min(urgency + (board.now - since) // AGEING, _LEVEL[Urgency.CRITICAL]))
-    return -level, -board.way(piece, worker), since, piece.open.update
+def _whole(worker: Worker) -> Room:
+    """What it offers."""
+    return Room(worker.slots, worker.cores, worker.memory_bytes)
 
 
 def _since(piece: Piece, now: datetime) -> datetime:
     return piece.open.job.queued_at or now
+
+
+def _waited(piece: Piece, now: datetime) -> timedelta:
+    """For how long; what is ready and of the future was written by a clock that was wrong, and waited long."""
+    return abs(now - _since(piece, now))
 
 
 def _ready(piece: Piece, now: datetime) -> bool:
@@ -225,14 +299,20 @@ def _others(board: Board, worker: Worker, piece: Piece) -> Iterator[Worker]:
     return (other for other in board.up if other.name != worker.name and _may(other, piece))
 
 
+def _elsewhere(board: Board, worker: Worker, piece: Piece) -> bool:
+    """Whether another has room for it and may be on its way. One that is up and never comes costs it no place."""
+    return _waited(piece, board.now) < COURTESY and any(
+        _has_room(board, other, piece) for other in _others(board, worker, piece)
+    )
+
+
 def _has_room(board: Board, worker: Worker, piece: Piece) -> bool:
     return board.free[worker.name].holds(board.need(piece, worker))
 
 
 def _leaves(board: Board, worker: Worker, piece: Piece) -> bool:
     """Whether the worker leaves the job to another that suits it better, for now."""
-    # What is ready and of the future was written by a clock that was wrong, and is left to nobody for so long.
-    waited = abs(board.now - _since(piece, board.now))
+    waited = _waited(piece, board.now)
     failed_on = piece.open.job.failed_on
     spared = any(other.name not in failed_on for other in _others(board, worker, piece))
     if worker.name in failed_on and spared and waited < AVOIDANCE:

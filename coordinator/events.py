@@ -68,6 +68,17 @@ class JobLost:
 
 
 @dataclass(frozen=True)
+class JobGivenBack:
+    """A worker stopped the attempt because it was told to end, or it was taken from it on purpose: nobody's fault."""
+
+    at: datetime
+    kind: JobKind
+    arch: Arch
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class DependenciesMet:
     """The archive has now what a job waited for."""
 
@@ -151,6 +162,7 @@ Event = (
     | JobClaimed
     | JobEnded
     | JobLost
+    | JobGivenBack
     | DependenciesMet
     | Approved
     | Signed

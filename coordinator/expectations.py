@@ -9,12 +9,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from statistics import median
 
 from coordinator.model import Past
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import JobKind
+from workers.wire.report import Report
 
 #: How much longer than a native host each tier takes; of qemu-user it was measured for libmodbus (6 s, 150 to 300 s).
 SLOWNESS = {Tier.NATIVE: 1.0, Tier.ACCELERATED: 3.0, Tier.EMULATED: 25.0}
@@ -48,10 +50,21 @@ class Expectations:
 
         Times that come from another tier are scaled by SLOWNESS. Cores and memory are the source's own or not known.
         """
+        asked = source, kind, arch, tier
+        if asked not in self._found:
+            self._found[asked] = self._of(source, kind, arch, tier)
+        return self._found[asked]
+
+    def _of(self, source: str, kind: JobKind, arch: Arch, tier: Tier) -> Expected:
         keys = [(source, kind, arch, tier), (source, kind, arch), (source, kind), (kind, arch), (kind,)]
         native = next((self._seconds[key] for key in keys if key in self._seconds), _UNHEARD_OF)
         used = next((self._usage[key] for key in keys[1:3] if key in self._usage), (0, 0))
         return Expected(native * SLOWNESS[tier], *used)
+
+    @cached_property
+    def _found(self) -> dict[_Key, Expected]:
+        """What was asked before: dispatch asks for every job that waits, again and again."""
+        return {}
 
     @cached_property
     def _seconds(self) -> dict[_Key, float]:
@@ -78,6 +91,16 @@ class Expectations:
 def expect(past: Iterable[Past]) -> Expectations:
     """What is to be expected after that past."""
     return Expectations(tuple(past))
+
+
+def own_seconds(report: Report, whole: timedelta) -> float:
+    """How long a job's steps took, of the whole from its claim to its report.
+
+    What else an attempt did, a base image above all, the next one finds ready. Workers say so, and none says more than
+    the whole.
+    """
+    steps = sum(step.seconds + step.overhead for step in report.steps)
+    return steps if 0 < steps < whole.total_seconds() else whole.total_seconds()
 
 
 def _cores(past: Past) -> int:

@@ -127,7 +127,8 @@ class Job:
     """One piece of work. `attempt` counts from 1 and fences: only a report with this very number counts.
 
     `farm_faults` counts the attempts that ended by the farm's doing, and `failed_on` names the workers that had them.
-    `dep_waits` counts how often in a row the same dependencies were missing.
+    `given_back` counts those that were stopped on purpose. `dep_waits` counts how often in a row the same dependencies
+    were missing, and `misses` how often any were.
     `cancel` is what the next heartbeat will say. `claim` is what the worker calls its claim of the attempt.
     """
 
@@ -148,6 +149,8 @@ class Job:
     tests: tuple[TestResult, ...] = ()
     failed_on: tuple[str, ...] = ()
     dep_waits: int = 0
+    misses: int = 0
+    given_back: int = 0
     claim: str = ""
 
     @property
@@ -330,7 +333,7 @@ class OpenJob:
 
 @dataclass(frozen=True)
 class Past:
-    """How a job once went: from its claim to its report, and what its containers used; 0 is not known."""
+    """How a job once went: how long its steps took, and what its containers used; 0 is not known."""
 
     source: str
     kind: JobKind

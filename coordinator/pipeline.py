@@ -23,6 +23,7 @@ from coordinator.events import (
     Instruction,
     JobClaimed,
     JobEnded,
+    JobGivenBack,
     JobLost,
     Look,
     Plan,
@@ -38,11 +39,14 @@ from coordinator.events import (
 )
 from coordinator.model import Approval, Job, JobState, Update, UpdateState
 from coordinator.progress import Result, anew, await_approval, current, queued, ring, settle
+from workers.wire.report import Report
 
 __all__ = [
     "DEP_WAITS",
     "FAULT_WAITS",
     "MAX_FARM_FAULTS",
+    "MAX_GIVEN_BACK",
+    "MAX_MISSES",
     "TABLE",
     "Approved",
     "Cancelled",
@@ -52,6 +56,7 @@ __all__ = [
     "Instruction",
     "JobClaimed",
     "JobEnded",
+    "JobGivenBack",
     "JobLost",
     "Look",
     "Move",
@@ -77,6 +82,11 @@ MAX_FARM_FAULTS = len(FAULT_WAITS) + 1
 #: How long the archive is not looked at for a job that misses something, in seconds: longer each time that the archive
 #: seemed to have it and apt missed the same again. Where even the last did not help, it cannot be installed.
 DEP_WAITS = (30, 300, 1200)
+#: A job that came into Dep-Wait this often, for whatever was missing, is given up: an honest worker finds its end.
+MAX_MISSES = 20
+#: A job that was given back this often was stopped by many restarts; from then on it counts as a fault of the farm's,
+#: so that a worker which gives back whatever it gets does not do so for ever.
+MAX_GIVEN_BACK = 20
 #: The longest that any instruction is put off by the map.
 LONGEST_DELAY = max(*FAULT_WAITS, *DEP_WAITS)
 
@@ -147,8 +157,11 @@ def _end(update: Update, event: JobEnded) -> Result:
 
 
 def _miss(update: Update, job: Job, event: JobEnded) -> Result:
-    """The job waits for its dependencies, unless the archive has had the same ones for long enough."""
-    again = job.report is not None and job.report.missing == event.report.missing
+    """The job waits for its dependencies, unless the archive has had the same ones for long enough.
+
+    Where an index was left out, apt did not see all that the archive has: that is no word against the package.
+    """
+    again = job.report is not None and _wanted(job.report) == _wanted(event.report)
     reported = replace(
         job,
         state=JobState.DEP_WAIT,
@@ -157,12 +170,23 @@ def _miss(update: Update, job: Job, event: JobEnded) -> Result:
         ended_at=event.at,
         lease_expires_at=None,
         dep_waits=job.dep_waits + 1 if again else 1,
+        misses=job.misses + 1,
     )
-    if reported.dep_waits > len(DEP_WAITS):
+    if reported.misses > MAX_MISSES:
+        reason = f"given up after {MAX_MISSES} waits for dependencies; the last: {event.reason}"
+        given_up = replace(reported, state=JobState.FAILED, reason=reason, report=None)
+        return settle(update.with_job(given_up), event.at)
+    if reported.dep_waits > len(DEP_WAITS) and not event.report.left_out:
         reason = f"{event.report.reason}, though the archive has what is missing"
         return settle(update.with_job(replace(reported, state=JobState.UNINSTALLABLE, reason=reason)), event.at)
     after, released = settle(_named_waits(update.with_job(reported)), event.at)
-    return after, (*released, Look(job.kind, job.arch, job.attempt, DEP_WAITS[reported.dep_waits - 1]))
+    wait = DEP_WAITS[min(reported.dep_waits, len(DEP_WAITS)) - 1]
+    return after, (*released, Look(job.kind, job.arch, job.attempt, wait))
+
+
+def _wanted(report: Report) -> tuple[object, ...]:
+    """What was missing, and from how much of the archive."""
+    return report.missing, report.left_out
 
 
 def _meet(update: Update, event: DependenciesMet) -> Result:
@@ -178,7 +202,7 @@ def _retry_waits(update: Update, event: Retried) -> Result:
         raise _impossible(update, event)
     rung = []
     for job in waiting:
-        again = queued(replace(job, reason="", dep_waits=0), event.at)
+        again = queued(replace(job, reason="", dep_waits=0, misses=0), event.at)
         update = update.with_job(again)
         rung.append(ring(again))
     return _named_waits(update), tuple(rung)
@@ -206,6 +230,19 @@ def _lose(update: Update, event: JobLost) -> Result:
     wait = FAULT_WAITS[faults - 1]
     again = queued(lost, event.at + timedelta(seconds=wait))
     return update.with_job(again), (replace(ring(again), delay=wait),)
+
+
+def _give_back(update: Update, event: JobGivenBack) -> Result:
+    job = current(update, event.kind, event.arch, event.attempt, JobState.LEASED)
+    times = job.given_back + 1
+    if times > MAX_GIVEN_BACK:
+        lost = JobLost(event.at, job.kind, job.arch, job.attempt, f"given back {times} times; the last: {event.reason}")
+        return _lose(update.with_job(replace(job, given_back=times)), lost)
+    back = replace(job, given_back=times, lease_expires_at=None, reason=event.reason, ended_at=event.at)
+    if job.cancel:
+        return settle(update.with_job(replace(back, state=JobState.CANCELLED)), event.at)
+    again = queued(back, event.at)
+    return update.with_job(again), (ring(again),)
 
 
 def _approve(update: Update, event: Approved) -> Result:
@@ -308,6 +345,7 @@ TABLE: dict[tuple[UpdateState, type[Event]], Move] = {
     (_S.BUILDING, JobClaimed): Move(_claim, (_S.BUILDING,)),
     (_S.BUILDING, JobEnded): Move(_end, (_S.BUILDING, _S.TESTING, _S.AWAITING_APPROVAL, _S.FAILED)),
     (_S.BUILDING, JobLost): Move(_lose, (_S.BUILDING, _S.TESTING, _S.FAILED)),
+    (_S.BUILDING, JobGivenBack): Move(_give_back, (_S.BUILDING, _S.TESTING, _S.FAILED)),
     (_S.BUILDING, DependenciesMet): Move(_meet, (_S.BUILDING,)),
     (_S.BUILDING, Retried): Move(_retry_waits, (_S.BUILDING,)),
     (_S.BUILDING, Cancelled): Move(_cancel, (_S.BUILDING, _S.TESTING, _S.FAILED)),
@@ -315,6 +353,7 @@ TABLE: dict[tuple[UpdateState, type[Event]], Move] = {
     (_S.TESTING, JobClaimed): Move(_claim, (_S.TESTING,)),
     (_S.TESTING, JobEnded): Move(_end, (_S.TESTING, _S.AWAITING_APPROVAL, _S.FAILED)),
     (_S.TESTING, JobLost): Move(_lose, (_S.TESTING, _S.FAILED)),
+    (_S.TESTING, JobGivenBack): Move(_give_back, (_S.TESTING, _S.FAILED)),
     (_S.TESTING, DependenciesMet): Move(_meet, (_S.TESTING,)),
     (_S.TESTING, Retried): Move(_retry_waits, (_S.TESTING,)),
     (_S.TESTING, Cancelled): Move(_cancel, (_S.TESTING, _S.FAILED)),

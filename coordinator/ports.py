@@ -47,8 +47,8 @@ class Lease:
     until: datetime
 
 
-def accept(_others: Sequence[Update]) -> None:
-    """The check that an update is added with unless another is named: none."""
+def accept(_others: Sequence[object]) -> None:
+    """The check that an update is added or saved with unless another is named: none."""
 
 
 class Store(Protocol):
@@ -72,9 +72,19 @@ class Store(Protocol):
         """Raises UnknownName."""
 
     def save(
-        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+        self,
+        before: Update,
+        after: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Held]], None] | None = None,
     ) -> Update:
-        """Keep `after` if the row still has `before.revision`; append history and outbox in the same transaction."""
+        """Keep `after` if the row still has `before.revision`; append history and outbox in the same transaction.
+
+        `check`, where there is one, is given every attempt that a worker has, read in the same transaction, while
+        nobody else saves with one; where it raises nothing is kept. It must not use the store.
+        """
 
     def updates(self, states: Sequence[UpdateState] = (), limit: int = 100) -> list[Update]:
         """The newest first; all states where none is named."""
@@ -98,7 +108,7 @@ class Store(Protocol):
         """Outbox rows whose time has come, oldest first.
 
         One that is further ahead than the `longest` that any is put off was written by a clock that was wrong: it is
-        due as well.
+        due as well. One that cannot be read is left where it is, and `waiting` says why.
         """
 
     def done(self, due: Due) -> None:
@@ -110,8 +120,20 @@ class Store(Protocol):
     def waiting(self, update: int) -> list[Waiting]:
         """What is left to be carried out for an update, oldest first."""
 
+    def tidy(self, before: datetime) -> None:
+        """Forget what was due before then and is carried out, and what attempts that are over have brought."""
+
+    def arrived(self, job: JobKey, attempt: int, sha256: str, size: int) -> None:
+        """An attempt has brought a file, which is here now."""
+
+    def brought(self, job: JobKey, attempt: int) -> dict[str, int]:
+        """What an attempt that has not ended has brought: sizes by sha256."""
+
     def seen(self, offer: Offer, at: datetime) -> None:
-        """A worker gave a sign of life. What the operator decided about it stays."""
+        """A worker gave a sign of life. What the operator decided about it stays.
+
+        Raises NotAllowed for one without a token, which was dismissed while it said so.
+        """
 
     def admit(self, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
         """The operator's word on a worker, whether it was seen or not; what is None stays, and whether it drains."""
@@ -123,7 +145,7 @@ class Store(Protocol):
         """Forget a worker and its token, so that it cannot sign on again. Raises UnknownName."""
 
     def workers(self) -> list[Worker]:
-        """Every worker ever seen, by name. One that nobody admitted is its own trust domain and may see all."""
+        """Every worker ever seen, by name. One that nobody admitted is its own trust domain and sees what is public."""
 
     def held(self) -> list[Held]:
         """Every attempt that a worker has, the oldest first."""
@@ -141,7 +163,7 @@ class Blobs(Protocol):
     def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
         """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room.
 
-        What is here already is kept as if it had just come.
+        What is here already is kept as if it had just come, and has to come no less.
         """
 
     def add(self, data: bytes) -> str:

@@ -34,6 +34,8 @@ def anew(job: Job, at: datetime) -> Job:
         farm_faults=0,
         failed_on=(),
         dep_waits=0,
+        misses=0,
+        given_back=0,
         reason="",
         report=None,
         tests=(),

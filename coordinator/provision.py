@@ -14,7 +14,7 @@ from coordinator import app, config
 from coordinator.config import Settings
 from coordinator.embedded import preparation
 from coordinator.errors import PatchfarmError
-from coordinator.model import Role, sha256_of
+from coordinator.model import Role
 from coordinator.target import sshd
 from coordinator.target.reprepro import Layout, Repository
 
@@ -73,7 +73,7 @@ def grant(shelf: Shelf, settings: Settings) -> None:
     """Let the database know every token, by its sha256."""
     store = app.store(settings)
     for name, path in shelf.tokens().items():
-        store.grant(name, role_of(name), sha256_of(preparation.secret(path)))
+        preparation.grant(store, name, role_of(name), preparation.secret(path))
     store.close()
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -170,11 +170,19 @@ class Recipe(_Table):
     publish: PublishRules
 
 
+R = TypeVar("R", bound=Recipe)
+
+
 def parse(text: str, where: str) -> Recipe:
     """The recipe in a TOML text; `where` names it in errors."""
+    return read(Recipe, text, where)
+
+
+def read(kind: type[R], text: str, where: str) -> R:
+    """The same, as that kind of recipe."""
     try:
         # By way of JSON, where strictness still takes a list for a tuple and a word for an enum, but no "2" for 2.
-        return Recipe.model_validate_json(json.dumps(tomllib.loads(text), default=str), strict=True)
+        return kind.model_validate_json(json.dumps(tomllib.loads(text), default=str), strict=True)
     except tomllib.TOMLDecodeError as error:
         raise BadRecipe(f"{where}: {error}") from error
     except ValidationError as error:

@@ -5,13 +5,13 @@ Decisions are the stages'; changes are the engine's. This module fetches what th
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from coordinator.claims import Claims
 from coordinator.dsc import MAX_BYTES
@@ -34,6 +34,7 @@ from coordinator.pipeline import (
     Cancelled,
     Event,
     JobEnded,
+    JobGivenBack,
     JobLost,
     Refused,
     Retried,
@@ -46,10 +47,15 @@ from coordinator.reception import Reception
 from coordinator.recipe import Recipe, Recipes
 from coordinator.stages import approve, build, intake, sign, test
 from coordinator.work import Judgement, unfit
-from workers.wire.order import Index, JobKey, JobKind, Order
+from workers.wire.order import Index, JobKey, JobKind, Limits, Order
 from workers.wire.report import Artifact, Heartbeat, Offer, Outcome, Report
 
 _LOG = logging.getLogger(__name__)
+
+#: More than any honest reason has.
+_LONGEST_REASON = 2000
+#: What a worker may say in a log beside what the package prints, in bytes: each file that is not collected is a line.
+_FARMS_OWN_LINES = 64 << 20
 
 
 class Wake(Protocol):
@@ -148,22 +154,44 @@ class Coordinator:
         cancel = self.store.renew(job, attempt, worker, until)
         return Heartbeat(cancel=cancel, lease_seconds=self._parts.lease_seconds)
 
+    def bring(self, worker: str, job: JobKey, attempt: int, sha256: str, size: int, stream: BinaryIO) -> None:
+        """Take a file that an attempt made. Raises as Blobs.put; at once Fenced, or BadRequest where it is too much."""
+        limits = self._limits(worker, job, attempt)
+        files = self.store.brought(job, attempt) | {sha256: size}
+        if len(files) > limits.output_files or sum(files.values()) > limits.output_bytes:
+            raise BadRequest(f"the files of {job} attempt {attempt} are more than its recipe allows")
+        self.blobs.put(sha256, size, stream)
+        self.store.arrived(job, attempt, sha256, size)
+
+    def add_to_log(self, worker: str, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
+        """As Logs.append, for who has the attempt. Raises Fenced; BadRequest where it is too much."""
+        if offset + len(data) > self._limits(worker, job, attempt).log_bytes + _FARMS_OWN_LINES:
+            raise BadRequest(f"the log of {job} attempt {attempt} is longer than its recipe allows")
+        return self.logs.append(job, attempt, offset, data)
+
+    def _limits(self, worker: str, job: JobKey, attempt: int) -> Limits:
+        """What an attempt may use that the worker has. Raises Fenced."""
+        update = self.store.load(job.update)
+        _check_holds(update, worker, job, attempt)
+        return self._engine.recipe_of(update).limits.limits()
+
     def report(self, worker: str, report: Report) -> None:
-        """Take an attempt's answer, judged by its stage. Refuses one whose artifacts are not here as it says.
+        """Take an attempt's answer, judged by its stage. Refuses one whose artifacts it has not brought as it says.
 
         Nothing is read for a worker that does not hold the attempt. Who says what is not so loses it.
         """
         update = self.store.load(report.job.update)
         try:
-            _check_holds(update, worker, report)
+            _check_holds(update, worker, report.job, report.attempt)
         except Fenced as late:
             _LOG.warning("action=report-refused worker=%s: %s", worker, late.message)
             raise
-        lie = next(filter(None, map(self._not_here, report.artifacts)), "")
+        brought = self.store.brought(report.job, report.attempt)
+        lie = next(filter(None, (self._not_here(artifact, brought) for artifact in report.artifacts)), "")
         ended = _lied(self._clock.now(), worker, report, lie) if lie else self._ended(report, update.source)
 
         def heard(before: Update) -> Event:
-            _check_holds(before, worker, report)
+            _check_holds(before, worker, report.job, report.attempt)
             return ended
 
         self._handle(report.job.update, heard)
@@ -199,7 +227,7 @@ class Coordinator:
 
     def file_for(self, worker: str, sha256: str) -> Path:
         """Where to read a file of an update that the worker has an attempt of. Raises NotAllowed for every other."""
-        mine = {held.job.update for held in self.store.held() if held.worker == worker}
+        mine = {held.job.update for held in self._held_by(worker)}
         if not any(sha256 in references(self.store.load(update)) for update in mine):
             raise NotAllowed(f"{sha256} belongs to nothing that {worker} has")
         return self.blobs.path(sha256)
@@ -216,27 +244,30 @@ class Coordinator:
 
     def dismiss(self, worker: str, force: bool) -> None:
         """Forget a worker; it cannot sign on again. One at work only by `force`, which gives what it has to others."""
-        held = [each for each in self.store.held() if each.worker == worker]
+        held = self._held_by(worker)
         if held and not force:
             raise IllegalMove(
                 f"{worker} has {len(held)} attempts, {held[0].job} among them",
                 "`patchfarm worker drain NAME --wait` lets it finish; `--force` gives what it has to others.",
             )
         self.store.dismiss(worker)
-        for each in held:
-            self._lose(each, f"the worker {worker} was removed")
+        # Once more: it may have claimed something until a moment ago.
+        for each in self._held_by(worker):
+            self._take_back(each, f"the worker {worker} was removed")
 
-    def _lose(self, held: Held, why: str) -> None:
+    def _held_by(self, worker: str) -> list[Held]:
+        return [each for each in self.store.held() if each.worker == worker]
+
+    def _take_back(self, held: Held, why: str) -> None:
+        """Give an attempt to others, unless it ended meanwhile: nobody's fault."""
         key = held.job
 
-        def lost(before: Update) -> Event:
-            job = before.job(key.kind, key.arch)
-            if job is None or (job.state, job.worker, job.attempt) != (JobState.LEASED, held.worker, held.attempt):
-                raise Fenced(f"{key} attempt {held.attempt} is no longer {held.worker}'s")
-            return JobLost(self._clock.now(), key.kind, key.arch, held.attempt, why)
+        def taken(before: Update) -> Event:
+            _check_holds(before, held.worker, key, held.attempt)
+            return JobGivenBack(self._clock.now(), key.kind, key.arch, held.attempt, why)
 
-        with suppress(Fenced):  # it ended meanwhile
-            self._handle(key.update, lost)
+        with suppress(Fenced, IllegalMove):
+            self._handle(key.update, taken)
 
     def _begin(self, update: Update) -> Update:
         first, instructions = begin(update)
@@ -250,8 +281,13 @@ class Coordinator:
         self._parts.wake.poke()
         return after
 
-    def _not_here(self, artifact: Artifact) -> str:
-        """How it is not here as it was reported; empty where it is."""
+    def _not_here(self, artifact: Artifact, brought: Container[str]) -> str:
+        """How it is not here as it was reported; empty where it is.
+
+        What others have brought nobody reports: whoever knows a digest could read the file in a test of its own.
+        """
+        if artifact.sha256 not in brought:
+            return f"{artifact.name[:80]!r} was not brought by this attempt"
         try:
             size = self.blobs.keep(artifact.sha256).stat().st_size
         except UnknownName as error:
@@ -262,10 +298,14 @@ class Coordinator:
 
     def _ended(self, report: Report, source: Source) -> Event:
         now, job = self._clock.now(), report.job
+        # What is the worker's own word stands in lists.
+        report = replace(report, reason=report.reason[:_LONGEST_REASON])
         judgement = self._judge(report, source)
+        reason = judgement.reason[:_LONGEST_REASON]
         if judgement.state is None:
-            return JobLost(now, job.kind, job.arch, report.attempt, judgement.reason)
-        state, reason, tests = judgement.state, judgement.reason, judgement.tests
+            ended = JobGivenBack if report.outcome == Outcome.GIVEN_BACK else JobLost
+            return ended(now, job.kind, job.arch, report.attempt, reason)
+        state, tests = judgement.state, judgement.tests
         # Whoever fetches an artifact makes a path of its name.
         kept = replace(report, artifacts=()) if unfit(report) else report
         return JobEnded(now, job.kind, job.arch, report.attempt, state, reason, kept, tests)
@@ -292,8 +332,8 @@ def _lied(at: datetime, worker: str, report: Report, lie: str) -> Event:
     return JobLost(at, job.kind, job.arch, report.attempt, f"the worker {worker} reported what is not so: {lie}")
 
 
-def _check_holds(update: Update, worker: str, report: Report) -> None:
-    """Raises Fenced where the attempt that is reported is not the one that the worker has."""
-    job = update.job(report.job.kind, report.job.arch)
-    if job is None or (job.state, job.worker, job.attempt) != (JobState.LEASED, worker, report.attempt):
-        raise Fenced(f"{report.job} attempt {report.attempt} is not {worker}'s")
+def _check_holds(update: Update, worker: str, key: JobKey, attempt: int) -> None:
+    """Raises Fenced where the attempt is not one that the worker has."""
+    job = update.job(key.kind, key.arch)
+    if job is None or (job.state, job.worker, job.attempt) != (JobState.LEASED, worker, attempt):
+        raise Fenced(f"{key} attempt {attempt} is not {worker}'s")

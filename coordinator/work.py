@@ -23,11 +23,13 @@ SIGNED_INSIDE = (".dsc", ".buildinfo", ".changes")
 
 #: More dependencies than these no honest worker reports, and no more are named to people.
 _MOST_MISSING, _MOST_NAMES = 100, 5
+#: How much is told of why an index was left out.
+_MOST_WORDS = 200
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a report means for its job. Without a `state` the farm is to blame and the job is tried again."""
+    """What a report means for its job. Without a `state` the package is not to blame and the job is tried again."""
 
     state: JobState | None
     reason: str
@@ -57,9 +59,14 @@ def unfit(report: Report) -> str:
 
 
 def unmet(report: Report) -> Judgement:
-    """What it means that apt could not satisfy the dependencies: where it is said which, they are waited for."""
+    """What it means that apt could not satisfy the dependencies: where it is said which, they are waited for.
+
+    Apt says nothing of the package where it did not see all of the archive.
+    """
     missing = report.missing
     if not missing or len(missing) > _MOST_MISSING or not all(map(depends.read, missing)):
+        if report.left_out:
+            return Judgement(None, f"{report.reason}, without {report.left_out[0][:_MOST_WORDS]}")
         return Judgement(JobState.UNINSTALLABLE, report.reason)
     more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
     return Judgement(JobState.DEP_WAIT, f"waits for {', '.join(missing[:_MOST_NAMES])}{more}")
@@ -98,7 +105,7 @@ def make_order(update: Update, job: Job, recipe: Recipe, rules: WorkRules, site:
         job=update.key(job),
         attempt=job.attempt,
         host=host_of(recipe, job.arch),
-        environment=Environment(recipe.family, recipe.suite, site.indices, recipe.environment.packages),
+        environment=environment_of(recipe, site.indices),
         inputs=tuple(Input(file.name, file.sha256, file.size) for file in inputs),
         steps=tuple(_step(rule, values, changes) for rule in rules.step),
         collect=rules.collect,
@@ -106,6 +113,12 @@ def make_order(update: Update, job: Job, recipe: Recipe, rules: WorkRules, site:
         lease_seconds=site.lease_seconds,
         runtime=recipe.environment.runtime,
     )
+
+
+def environment_of(recipe: Recipe, indices: tuple[Index, ...]) -> Environment:
+    """What a job of the recipe runs in, from its indices with their addresses."""
+    rules = recipe.environment
+    return Environment(recipe.family, recipe.suite, recipe.source.archive_keyring, indices, rules.packages)
 
 
 def _step(rule: StepRules, values: Mapping[str, str], changes: Sequence[str]) -> Step:

@@ -6,6 +6,7 @@ everything happen that can happen now, `pass_time` moves the clock. It must neve
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from coordinator.engine import Destination, Engine, Timing
 from coordinator.engine.collector import Collector
 from coordinator.engine.depwait import Supply
-from coordinator.model import File, Job, Update, UpdateState, Urgency
+from coordinator.model import Clearance, File, Job, Role, Update, UpdateState, Urgency, sha256_of
 from coordinator.openpgp import SequoiaVerifier
 from coordinator.pipeline import FAULT_WAITS
 from coordinator.reception import Reception
@@ -167,6 +168,8 @@ class Farm:
         """A worker joins."""
         host = Host(self.coordinator, name, archs, self._home / "workers" / name, self._script)
         self.hosts.append(host)
+        self.store.admit(name, None, Clearance.EMBARGOED)
+        self.store.grant(name, Role.WORKER, sha256_of(name))
         host.sign_on()
         return host
 
@@ -283,4 +286,4 @@ def _index(suite: str) -> Index:
 
 
 def _indices(recipe: Recipe) -> tuple[Index, ...]:
-    return tuple(_index(rule.suite) for rule in recipe.environment.indices)
+    return tuple(replace(_index(rule.suite), optional=rule.optional) for rule in recipe.environment.indices)

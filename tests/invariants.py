@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from coordinator.dispatch import Board, matches
+from coordinator.duty import Held
+from coordinator.errors import StaleUpdate
 from coordinator.events import Instruction, Ring
 from coordinator.model import Job, JobState, Update, UpdateState
 from coordinator.pipeline import Confirm, Plan, Upload
@@ -29,20 +31,38 @@ class WatchedStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.leased: list[tuple[JobKey, int]] = []
-        #: Happens once, after the engine has looked for lapsed leases and before it acts on them.
+        #: Happens once: after the engine has looked for lapsed leases and before it acts on them, or before a worker
+        #: is dismissed.
         self.meanwhile: Callable[[], object] | None = None
+        #: Updates that somebody else changes without a pause.
+        self.busy: set[int] = set()
 
     def leases(self) -> list[Lease]:
         found = super().leases()
+        self._happen()
+        return found
+
+    def dismiss(self, name: str) -> None:
+        self._happen()
+        super().dismiss(name)
+
+    def _happen(self) -> None:
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()
-        return found
 
     def save(
-        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+        self,
+        before: Update,
+        after: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Held]], None] | None = None,
     ) -> Update:
-        saved = super().save(before, after, event, detail, instructions)
+        if before.id in self.busy:
+            raise StaleUpdate(f"update {before.id} is no longer at revision {before.revision}")
+        saved = super().save(before, after, event, detail, instructions, check)
         for job in saved.jobs:
             self._watch(saved, before.job(job.kind, job.arch), job)
         check_state(saved)

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a job will probably take: the most alike there was decides."""
 
+import math
+from datetime import timedelta
+
 import pytest
 
-from coordinator.expectations import SLOWNESS, Expected, expect
+from coordinator.expectations import SLOWNESS, Expected, expect, own_seconds
 from coordinator.model import Past
 from workers.wire.arch import Arch, Tier
-from workers.wire.order import JobKind
+from workers.wire.order import JobKey, JobKind
+from workers.wire.report import Outcome, Report, StepTiming
 
 BUILD, TEST = JobKind.BUILD, JobKind.TEST
 SLOW = SLOWNESS[Tier.EMULATED]
@@ -48,6 +52,10 @@ def test_cores_and_memory_are_the_most_that_the_source_used_with_some_room() -> 
     assert expect(lessons).of("hello", BUILD, Arch.ARM64, Tier.NATIVE) == Expected(10, 4, 1250)
 
 
+def test_a_job_that_mostly_sleeps_takes_a_core_all_the_same() -> None:
+    assert expect([past("hello", 100, cpu=0.5)]).of("hello", BUILD, Arch.AMD64, Tier.NATIVE).cores == 1
+
+
 def test_what_nobody_knows_is_not_made_up() -> None:
     assert expect([past("hello", 10)]).of("hello", BUILD, Arch.AMD64, Tier.NATIVE) == Expected(10, 0, 0)
     assert expect([past("other", 10, cpu=9, memory=9)]).of("hello", BUILD, Arch.AMD64, Tier.NATIVE).memory_bytes == 0
@@ -58,3 +66,12 @@ def test_whatever_a_worker_said_something_is_expected(number: float) -> None:
     lessons = [past("hello", seconds, cpu=number, memory=number) for seconds in (-60, 0, 5e-324, 60)]
     expected = expect(lessons).of("hello", BUILD, Arch.AMD64, Tier.EMULATED)
     assert min(expected.seconds, expected.cores, expected.memory_bytes) >= 0
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [((20, 50), 70), ((20, 80), 90), ((), 90), ((-1e308,), 90), ((math.nan,), 90)]
+)
+def test_what_an_attempt_did_beside_its_steps_is_not_its_length(said: tuple[float, ...], seconds: float) -> None:
+    steps = tuple(StepTiming("step", 0, each - 1, 1) for each in said)
+    report = Report(JobKey(1, BUILD, Arch.AMD64), 1, Outcome.FINISHED, "", steps, (), "", "", Tier.NATIVE, "w1")
+    assert own_seconds(report, timedelta(seconds=90)) == seconds

@@ -53,7 +53,7 @@ def main(config: WorkerConfig) -> None:
     keeper = Keeper(config.home)
     _clear(config.home, keeper)
     client = connect()
-    swept = DockerSandbox(client, config.farm, config.worker).sweep(keeper.labels())
+    swept = DockerSandbox(client, config.farm, config.worker).sweep(keeper)
     if swept:
         _LOG.info("removed %s containers and images that nobody has in hand", swept)
     ending = Ending()
@@ -96,7 +96,7 @@ def _workshop(config: WorkerConfig, farm: Farm) -> Callable[[], Tools]:
     @cache
     def tools_of(_process: int) -> Tools:
         client = connect()
-        images = DockerImages(client, config.home, owner(config.farm, config.worker))
+        images = DockerImages(client, config.home, owner(config.farm, config.worker), config.keyrings)
         return Tools(
             farm=farm,
             sandbox=DockerSandbox(client, config.farm, config.worker, _proxy(config, client)),
@@ -111,7 +111,7 @@ def _workshop(config: WorkerConfig, farm: Farm) -> Callable[[], Tools]:
 
 def _proxy(config: WorkerConfig, client: docker.DockerClient) -> DockerProxy:
     mine = owner(config.farm, config.worker)
-    images = DockerImages(client, config.home, mine)
+    images = DockerImages(client, config.home, mine, config.keyrings)
     return DockerProxy(client, images, config.home, own_arch(platform.machine(), config.tiers), mine)
 
 
@@ -145,24 +145,28 @@ def _while_it_runs(ending: Ending, pause: float, work: Callable[[], object]) -> 
     """Do it again and again, from the moment Celery listens to the one it is told to end."""
     ended = threading.Event()
 
-    def again() -> None:
-        while not ended.is_set():
-            wait = pause
-            try:
-                work()
-            except (requests.RequestException, WorkerError, OSError) as error:
-                _LOG.warning("%s", error)
-                wait = pause / 30
-            ended.wait(wait)
-
     def end(sig: str, **_: object) -> None:
         ending.ask(_SIGNALS.get(sig, End.LET_GO))
         ended.set()
 
-    thread = threading.Thread(target=again, daemon=True)
+    thread = threading.Thread(target=again, args=(ended, pause, work), daemon=True)
     # Kept alive by these references: Celery itself keeps only weak ones.
     signals.worker_ready.connect(lambda **_: thread.start(), weak=False)
     signals.worker_shutting_down.connect(end, weak=False)
+
+
+def again(ended: threading.Event, pause: float, work: Callable[[], object]) -> None:
+    """Do it until the event is set, whatever comes of it: every `pause` seconds, and sooner after what may pass."""
+    while not ended.is_set():
+        wait = pause
+        try:
+            work()
+        except (requests.RequestException, WorkerError, OSError) as error:
+            _LOG.warning("%s", error)
+            wait = pause / 30
+        except Exception:  # noqa: BLE001  # the thread's edge: nobody would notice that it has ended
+            _LOG.exception("this was not expected, and is tried again")
+        ended.wait(wait)
 
 
 _SIGNALS = {number.name: how for number, how in BY_SIGNAL.items()}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -164,7 +165,8 @@ class Attempt:
         if container is None:
             self._unwatched = False
             self._held.save(began=time.monotonic())
-            self._log.note(f"step {step.name}: as {step.user}, network {step.network}")
+            runtime = f", runtime {spec.runtime}" if spec.runtime else ""
+            self._log.note(f"step {step.name}: as {step.user}, network {step.network}{runtime}")
             self._held.save(since=self._log.size, notes=self._log.notes)
             container = self._create(number, spec)
         ended = self._follow(container)
@@ -184,7 +186,7 @@ class Attempt:
 
     def _create(self, number: int, spec: Spec) -> str:
         sandbox = self._tools.sandbox
-        container = sandbox.create(spec)
+        container = sandbox.create(spec, self._lease.check)
         if number == 0 and self._leading:
             self._put_dependencies(container)
         elif number == self._leading and self._order.inputs:
@@ -269,7 +271,7 @@ class Attempt:
 
     def _collector(self) -> Collector:
         return Collector(
-            farm=self._tools.farm,
+            bring=partial(self._tools.farm.bring, self._order.job, self._order.attempt),
             sandbox=self._tools.sandbox,
             limits=self._order.limits,
             say=self._log.note,
@@ -296,8 +298,11 @@ class Attempt:
         self._held.save(usage=total)
 
     def _why_unprepared(self, step: Step, since: int, exit_code: int) -> AttemptEnded:
-        ended = deb.why_unprepared(self._log.tail(since), step.name, exit_code)
-        if ended.outcome is Outcome.BROKEN:
-            # The mirror may have moved on since the image was made: the next attempt starts from how it is now.
+        printed = self._log.tail(since)
+        ended = deb.why_unprepared(printed, step.name, exit_code)
+        # What is missing may be in the index that the image had to do without.
+        lacking = ended.outcome is Outcome.UNINSTALLABLE and self._held.progress.left_out
+        if lacking or deb.why_not_the_mirror(printed):
+            # It may have moved on since the image was made: the next attempt starts from how it is now.
             self._tools.images.forget(self._order.environment, self._order.host)
         return ended

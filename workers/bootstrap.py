@@ -16,6 +16,7 @@ from pathlib import Path
 
 from workers import deb
 from workers.errors import broken
+from workers.keyring import ending_of
 from workers.wire.arch import Arch
 from workers.wire.order import Environment
 
@@ -24,16 +25,26 @@ SCRIPTS = Path(str(resources.files("workers.sandbox")))
 
 
 def bootstrap(
-    environment: Environment, arch: Arch, folder: Path, say: Callable[[bytes], None], check: Callable[[], None]
+    environment: Environment,
+    arch: Arch,
+    folder: Path,
+    keyring: Path,
+    say: Callable[[bytes], None],
+    check: Callable[[], None],
 ) -> tuple[str, ...]:
-    """Make `root.tar` in the folder; answers the optional indices that were left out. Raises AttemptEnded."""
+    """Make `root.tar` in the folder, trusting nothing but the keyring. Raises AttemptEnded.
+
+    Answers the optional indices that were left out.
+    """
     optional = deb.optional_sources(environment)
     command = deb.bootstrap_command(environment, arch, folder / "root.tar")
     # Where root of another user namespace may look, which mmdebstrap and its hook are unless the worker is root itself,
     # and `_apt`. It cleans up after itself; what it could not remove, nobody else can.
     with tempfile.TemporaryDirectory(prefix=_prefix(folder.parent), ignore_cleanup_errors=True) as hooks:
-        _lay_out(Path(hooks), {name: deb.source_line(index) for name, index in optional.items()})
-        lines, exit_code = _run(command, deb.required_sources(environment), Path(hooks), say, check)
+        trusted = Path(hooks) / f"archive-keyring{ending_of(keyring)}"
+        shutil.copyfile(keyring, trusted)
+        _lay_out(Path(hooks), {name: deb.source_line(index, trusted) for name, index in optional.items()})
+        lines, exit_code = _run(command, deb.required_sources(environment, trusted), Path(hooks), say, check)
     if exit_code != 0:
         raise broken(f"no base image for {environment.suite} {arch}: {deb.why_bootstrap_failed(lines)}")
     return deb.left_out(lines, optional, arch)

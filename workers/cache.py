@@ -16,7 +16,7 @@ from typing import Any, Final
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from workers.images import BASES, LAYERS, LEFT_OUT_LABEL, PACKAGES_LABEL
+from workers.images import BASES, FORGOTTEN, LAYERS, LEFT_OUT_LABEL, PACKAGES_LABEL
 from workers.lock import hold_if_free
 from workers.sandbox.docker import engine_errors
 
@@ -125,12 +125,12 @@ class Cache:
 
 def _tags(image: Mapping[str, Any]) -> tuple[str, ...]:
     tags = image["RepoTags"] or ()
-    return tuple(tag for tag in tags if tag.startswith((f"{BASES}:", f"{LAYERS}:")))
+    return tuple(tag for tag in tags if tag.startswith((f"{BASES}:", f"{LAYERS}:")) and tag != FORGOTTEN)
 
 
 def _is_lost(image: Mapping[str, Any]) -> bool:
-    """Whether it was kept under a tag that another has now. A step's image has these labels too, and an attempt."""
-    tags = [tag for tag in image["RepoTags"] or () if tag != "<none>:<none>"]
+    """Whether it was kept under a tag that it lost. A step's image has these labels too, and an attempt."""
+    tags = [tag for tag in image["RepoTags"] or () if tag not in ("<none>:<none>", FORGOTTEN)]
     kept = any(_label(image, label) for label in (LEFT_OUT_LABEL, PACKAGES_LABEL))
     return not tags and kept and not _label(image, "patchfarm.attempt")
 

@@ -27,7 +27,8 @@ class BadConfig(ValueError):
 class WorkerConfig:
     """Everything a worker is told when it starts. `slots` attempts run at the same time, in `cores` and `memory_bytes`.
 
-    `cache_bytes` is what the images it keeps may take together.
+    `cache_bytes` is what the images it keeps may take together; `keyrings` is where the archives' keyrings are that it
+    trusts beside the machine's own.
     """
 
     url: str
@@ -42,6 +43,7 @@ class WorkerConfig:
     cores: int
     memory_bytes: int
     cache_bytes: int
+    keyrings: Path
 
     @property
     def offer(self) -> Offer:
@@ -55,19 +57,21 @@ class WorkerConfig:
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> WorkerConfig:
     """The settings; raises BadConfig."""
+    home = Path(_required(environment, "PATCHFARM_WORKER_HOME")).absolute()
     return WorkerConfig(
         url=_required(environment, "PATCHFARM_URL").rstrip("/"),
         broker=_required(environment, "PATCHFARM_BROKER"),
         worker=_name(environment, "PATCHFARM_WORKER_NAME"),
         token_file=Path(_required(environment, "PATCHFARM_TOKEN_FILE")),
         farm=_name(environment, "PATCHFARM_FARM"),
-        home=Path(_required(environment, "PATCHFARM_WORKER_HOME")).absolute(),
+        home=home,
         slots=_number(environment, "PATCHFARM_SLOTS", 1),
         tiers=_chosen(environment.get("PATCHFARM_ARCHES", ""), tiers_of(platform.machine(), BINFMT)),
         host=platform.node(),
         cores=_number(environment, "PATCHFARM_CORES", len(os.sched_getaffinity(0))),
         memory_bytes=_number(environment, "PATCHFARM_MEMORY_MIB", _memory() >> 20) << 20,
         cache_bytes=_number(environment, "PATCHFARM_CACHE_MIB", 20 << 10) << 20,
+        keyrings=Path(environment.get("PATCHFARM_KEYRINGS") or home / "keyrings").absolute(),
     )
 
 

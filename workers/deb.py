@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a worker knows of Debian's family: how a base system is made, what a source needs, and what apt means.
 
-Addresses come with the order. No index is ever used that does not verify against the archive's keyring.
+Addresses come with the order. No index is ever used that does not verify against the keyring that the order names.
 """
 
 import hashlib
@@ -15,9 +15,6 @@ from workers.unmet import missing
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index
 from workers.wire.report import Outcome
-
-#: In the worker's own system it verifies the bootstrap; in the image, where apt depends on it, everything later.
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 LEFT_OUT = "left out: "
 
@@ -65,17 +62,20 @@ _DEPENDENCIES = re.compile(
 )
 
 
-def source_line(index: Index) -> str:
-    """An index as one line of sources.list(5); raises AttemptEnded for what could be read as more than that."""
+def source_line(index: Index, keyring: Path) -> str:
+    """An index as one line of sources.list(5), to be verified against the keyring alone.
+
+    Raises AttemptEnded for what could be read as more than that.
+    """
     words = (index.suite, *index.components)
     if not _URL.fullmatch(index.url) or not index.components or not all(map(_WORD.fullmatch, words)):
         raise broken(f"the order names an index that cannot be one: {index.url} {' '.join(words)}")
-    return f"deb [signed-by={KEYRING}] {index.url} {' '.join(words)}\n"
+    return f"deb [signed-by={keyring}] {index.url} {' '.join(words)}\n"
 
 
-def required_sources(environment: Environment) -> str:
+def required_sources(environment: Environment, keyring: Path) -> str:
     """sources.list(5) of every index that has to verify."""
-    return "".join(source_line(index) for index in environment.indices if not index.optional)
+    return "".join(source_line(index, keyring) for index in environment.indices if not index.optional)
 
 
 def optional_sources(environment: Environment) -> dict[str, Index]:
@@ -183,14 +183,24 @@ def why_unprepared(tail: str, step: str, exit_code: int) -> AttemptEnded:
 
     The mirror goes first: dependencies look unmet when an index is missing.
     """
-    lines = [line for line in tail.splitlines() if not line.startswith("+ ")]
-    mirror = _first((line for line in lines if line.startswith("E:")), _MIRROR)
+    mirror = why_not_the_mirror(tail)
     if mirror:
-        return broken(_apt_words(mirror))
+        return broken(mirror)
+    lines = _printed(tail)
     unmet = _unmet(lines)
     if unmet:
         return AttemptEnded(Outcome.UNINSTALLABLE, unmet, missing(lines))
     return broken(f"{step}: {_last_error(lines) or f'exit code {exit_code}'}")
+
+
+def why_not_the_mirror(tail: str) -> str:
+    """What apt says of the mirror, where that is at fault; nothing where it is not."""
+    return _apt_words(_first((line for line in _printed(tail) if line.startswith("E:")), _MIRROR))
+
+
+def _printed(tail: str) -> list[str]:
+    """The lines but for the commands themselves."""
+    return [line for line in tail.splitlines() if not line.startswith("+ ")]
 
 
 def _unmet(lines: list[str]) -> str:

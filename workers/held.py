@@ -11,15 +11,19 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import WireError, decode, encode
 from workers.wire.order import JobKey, JobKind, Order
 from workers.wire.report import UNKNOWN, StepTiming, Usage
 
+#: How often a lock is asked for that may be free in a moment.
+_TRIES: Final = 20
 _NAME = re.compile(r"(\d+)-([a-z]+)-([a-z0-9]+)-(\d+)")
 
 
@@ -98,7 +102,9 @@ def take(home: Path, order: Order, tier: Tier) -> Iterator[Held]:
     # Made under another name, so that nobody ever finds it without its lock and its progress.
     unfinished = folder.with_name(f"new-{name}-{os.getpid()}")
     unfinished.mkdir(parents=True)
-    with (unfinished / "lock").open("w") as lock:
+    with contextlib.ExitStack() as end, (unfinished / "lock").open("w") as lock:
+        # Nothing has this name by then, but where there was no room for the rest.
+        end.callback(shutil.rmtree, unfinished, ignore_errors=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
         progress = Progress(order, tier)
         _write(unfinished, progress)
@@ -108,7 +114,7 @@ def take(home: Path, order: Order, tier: Tier) -> Iterator[Held]:
 
 
 @contextlib.contextmanager
-def adopt(folder: Path) -> Iterator[Held | None]:
+def adopt(folder: Path, pause: Callable[[], None] = lambda: time.sleep(0.05)) -> Iterator[Held | None]:
     """Have an orphan in hand; None where it is none. Raises WireError where its progress cannot be read."""
     try:
         lock = (folder / "lock").open("r+")
@@ -116,7 +122,13 @@ def adopt(folder: Path) -> Iterator[Held | None]:
         yield None
         return
     with lock:
-        if not _locked(lock.fileno()) or not folder.exists():
+        # Whoever only looks for orphans has the lock for a moment, too.
+        for _ in range(_TRIES):
+            if locked := _locked(lock.fileno()):
+                break
+            pause()
+        # It may have been somebody's until now, who was done with it.
+        if not locked or not folder.exists():
             yield None
             return
         try:

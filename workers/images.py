@@ -18,10 +18,11 @@ from typing import Protocol
 from urllib.parse import quote, unquote
 
 import docker
-from docker.errors import APIError, ImageNotFound
+from docker.errors import ImageNotFound
 
 from workers import deb
 from workers.bootstrap import SCRIPTS, bootstrap
+from workers.keyring import keyring_in
 from workers.lock import hold
 from workers.sandbox import SandboxError
 from workers.sandbox.docker import engine_errors
@@ -36,6 +37,8 @@ FRESH_WITHOUT_AN_INDEX = timedelta(hours=1)
 #: Where the engine keeps base images, and layers on top of them.
 BASES = "patchfarm/base"
 LAYERS = "patchfarm/layer"
+#: What an image is called that must not be found again; of two of them, the one before has no name at all.
+FORGOTTEN = "patchfarm/base:forgotten"
 LEFT_OUT_LABEL = "patchfarm.left-out"
 PACKAGES_LABEL = "patchfarm.packages"
 
@@ -65,28 +68,34 @@ class Images(Protocol):
 
 
 class DockerImages:
-    """See Images. `home` holds locks and the tarballs while they are made; `owner` labels what is to be swept."""
+    """See Images. `home` holds locks and the tarballs while they are made; `owner` labels what is to be swept.
 
-    def __init__(self, client: docker.DockerClient, home: Path, owner: Mapping[str, str]) -> None:
+    `keyrings` is the folder of those that are trusted beside the machine's own.
+    """
+
+    def __init__(self, client: docker.DockerClient, home: Path, owner: Mapping[str, str], keyrings: Path) -> None:
         self._client = client
         self._home = home
         self._owner = owner
+        self._keyrings = keyrings
 
     def ensure(
         self, environment: Environment, arch: Arch, say: Callable[[bytes], None], check: Callable[[], None]
     ) -> Base:
         """See Images."""
-        tag = tag_of(environment, arch)
+        keyring = keyring_in(self._keyrings, environment.keyring)
+        tag = tag_of(environment, arch, keyring)
         with hold(self._home / f"{tag.rpartition(':')[2]}.lock", check):
-            return self._fresh(tag) or self._make(tag, environment, arch, say, check)
+            return self._fresh(tag) or self._make(tag, environment, arch, keyring, say, check)
 
     @engine_errors()
     def forget(self, environment: Environment, arch: Arch) -> None:
         """See Images."""
-        try:
-            self._client.api.remove_image(tag_of(environment, arch), force=True, noprune=True)
-        except ImageNotFound:
-            return
+        tag = tag_of(environment, arch, keyring_in(self._keyrings, environment.keyring))
+        # It stays for those who have found it. The cache takes it away when nobody can need it any more.
+        if touch(self._client, tag, FORGOTTEN):
+            with contextlib.suppress(ImageNotFound):
+                self._client.api.remove_image(tag, noprune=True)
 
     @engine_errors()
     def _fresh(self, tag: str) -> Base | None:
@@ -97,9 +106,8 @@ class DockerImages:
         base = Base(str(image.id), tuple(json.loads(unquote(image.labels.get(LEFT_OUT_LABEL, "[]")))))
         made = datetime.fromisoformat(re.sub(r"\.\d+", "", image.attrs["Created"]))
         limit = FRESH_WITHOUT_AN_INDEX if base.left_out else FRESH
-        if datetime.now(UTC) - made >= limit:
+        if datetime.now(UTC) - made >= limit or not touch(self._client, base.image, tag):
             return None
-        touch(self._client, base.image, tag)
         return base
 
     def _make(
@@ -107,6 +115,7 @@ class DockerImages:
         tag: str,
         environment: Environment,
         arch: Arch,
+        keyring: Path,
         say: Callable[[bytes], None],
         check: Callable[[], None],
     ) -> Base:
@@ -115,25 +124,18 @@ class DockerImages:
         with tempfile.TemporaryDirectory(dir=self._home, prefix="image-") as folder:
             # mmdebstrap's own user namespace looks at it from another user.
             Path(folder).chmod(0o755)
-            left_out = bootstrap(environment, arch, Path(folder), say, check)
+            left_out = bootstrap(environment, arch, Path(folder), keyring, say, check)
             image = self._import(Path(folder) / "root.tar", left_out)
         try:
             self._refuse_wrong(image, arch)
-            self._name(image, tag)
+            with engine_errors():
+                # The one that had the tag stays for those who have found it, as a forgotten one does.
+                touch(self._client, image, tag)
         except SandboxError:
             with engine_errors():
                 self._client.api.remove_image(image, force=True)
             raise
         return Base(image, left_out, time.monotonic() - began)
-
-    @engine_errors()
-    def _name(self, image: str, tag: str) -> None:
-        """Give it the tag; the image that had it goes, unless a container still stands on it."""
-        old = self._client.api.images(filters={"reference": tag})
-        touch(self._client, image, tag)
-        for one in old:
-            with contextlib.suppress(APIError):
-                self._client.api.remove_image(one["Id"])
 
     @engine_errors()
     def _import(self, tarball: Path, left_out: tuple[str, ...]) -> str:
@@ -157,17 +159,24 @@ class DockerImages:
             raise SandboxError(f"the image made for {arch} says that it is {said!r}")
 
 
-def touch(client: docker.DockerClient, image: str, tag: str) -> None:
-    """Give an image a tag, which it may have already: the engine remembers when, for all workers that share it."""
+def touch(client: docker.DockerClient, image: str, tag: str) -> bool:
+    """Give an image a tag, which it may have already: the engine remembers when, for all workers that share it.
+
+    Answers whether the image is there.
+    """
     repository, _, name = tag.rpartition(":")
-    client.api.tag(image, repository, name)
+    try:
+        client.api.tag(image, repository, name)
+    except ImageNotFound:
+        return False
+    return True
 
 
-def tag_of(environment: Environment, arch: Arch) -> str:
+def tag_of(environment: Environment, arch: Arch, keyring: Path) -> str:
     """The name an image is kept under: everything that decides what is in it goes into its last part."""
     digest = hashlib.sha256(json.dumps([asdict(environment), arch], sort_keys=True).encode())
-    for path in (*sorted(SCRIPTS.glob("*.sh")), deb.KEYRING):
-        digest.update((digest_of(path) if path.exists() else "none").encode())
+    for path in (*sorted(SCRIPTS.glob("*.sh")), keyring):
+        digest.update(digest_of(path).encode())
     digest.update(json.dumps(deb.bootstrap_command(environment, arch, Path("root.tar"))).encode())
     suite = re.sub(r"[^a-z0-9.-]", "-", environment.suite.lower())
     return f"{BASES}:{suite}-{arch}-{digest.hexdigest()[:12]}"

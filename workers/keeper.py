@@ -28,20 +28,24 @@ _AGAIN: Final = 15.0
 
 
 class Keeper:
-    """Looks after the attempts in a worker's home. Used by one thread at a time."""
+    """Looks after the attempts in a worker's home. Used by one thread at a time.
+
+    It contains the labels of those attempts whose containers must stay, as they are when it is asked.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._adopters: dict[Path, tuple[subprocess.Popen[bytes], float]] = {}
 
-    def labels(self) -> frozenset[str]:
-        """The labels of the attempts whose containers must stay."""
-        folders = [path for path in held.folder_of(self._home).glob("*") if held.is_attempt(path)]
-        return frozenset(label_of(*held.key_of(folder)) for folder in folders)
+    def __contains__(self, label: object) -> bool:
+        return label in {label_of(*held.key_of(folder)) for folder in self._folders()}
+
+    def _folders(self) -> list[Path]:
+        return [path for path in held.folder_of(self._home).glob("*") if held.is_attempt(path)]
 
     def none_is_in_hand(self) -> bool:
         """Whether every attempt there is has lost its process."""
-        return len(held.orphans(self._home)) == len(self.labels())
+        return len(held.orphans(self._home)) == len(self._folders())
 
     def adopt_orphans(self) -> None:
         """Start an adopter for each attempt that no process has in hand."""

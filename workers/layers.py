@@ -139,7 +139,8 @@ class DockerLayers:
             image = self._client.images.get(f"{LAYERS}:{key}")
         except ImageNotFound:
             return None
-        touch(self._client, str(image.id), f"{LAYERS}:{key}")
+        if not touch(self._client, str(image.id), f"{LAYERS}:{key}"):
+            return None
         return Layer(str(image.id), image.labels.get(PACKAGES_LABEL, ""))
 
     @engine_errors()
@@ -147,14 +148,11 @@ class DockerLayers:
         """See Layers. A layer that differs by the mirror's state alone is taken again, under the new key too."""
         packages = self._packages(container)
         filters = {"reference": f"{LAYERS}:{key.rpartition('-')[0]}-*", "label": f"{PACKAGES_LABEL}={packages}"}
-        same = self._client.api.images(filters=filters)
-        if same:
-            image = str(same[0]["Id"])
-            touch(self._client, image, f"{LAYERS}:{key}")
-        else:
-            label = f"LABEL {_NOBODYS} {PACKAGES_LABEL}={packages}"
-            image = str(self._client.api.commit(container, LAYERS, key, changes=[label])["Id"])
-        return Layer(image, packages)
+        for same in self._client.api.images(filters=filters):
+            if touch(self._client, str(same["Id"]), f"{LAYERS}:{key}"):
+                return Layer(str(same["Id"]), packages)
+        label = f"LABEL {_NOBODYS} {PACKAGES_LABEL}={packages}"
+        return Layer(str(self._client.api.commit(container, LAYERS, key, changes=[label])["Id"]), packages)
 
     def _packages(self, container: str) -> str:
         with tempfile.TemporaryDirectory(dir=self._home, prefix="layer-") as folder:

@@ -20,17 +20,28 @@ _LOG = logging.getLogger(__name__)
 
 #: Seconds between heartbeats at most: a cancelled container is to stop within ten.
 _LONGEST: Final = 5.0
+#: Seconds that the end of an attempt waits for a renewal.
+_PARTING: Final = 0.5
 
 
 class Lease:
-    """Renewed every third of its length while used as a context manager; `ending` is the worker's own end."""
+    """Renewed every third of its length while used as a context manager; `ending` is the worker's own end.
 
-    def __init__(self, seconds: int, renew: Callable[[], Heartbeat], ending: Callable[[], End]) -> None:
+    `done` is set when nothing is to be renewed any more, and waited for between two renewals.
+    """
+
+    def __init__(
+        self,
+        seconds: int,
+        renew: Callable[[], Heartbeat],
+        ending: Callable[[], End],
+        done: threading.Event | None = None,
+    ) -> None:
         self._seconds = seconds
         self._renew = renew
         self._ending = ending
         self._stop: Fenced | AttemptEnded | None = None
-        self._done = threading.Event()
+        self._done = done or threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def __enter__(self) -> "Lease":
@@ -39,7 +50,8 @@ class Lease:
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        self._thread.join()
+        # A renewal that is under way may take a minute, and does no harm when it arrives late.
+        self._thread.join(_PARTING)
 
     def stopping(self) -> bool:
         """Whether what runs is to be killed; raises LetGo where it is to be left alone."""
@@ -47,7 +59,7 @@ class Lease:
         if self._stop is None and how is End.LET_GO:
             raise LetGo("the worker ends")
         if self._stop is None and how is End.STOP:
-            self._stop = broken("the worker was shut down")
+            self._stop = AttemptEnded(Outcome.GIVEN_BACK, "the worker was shut down")
         return self._stop is not None
 
     def check(self) -> None:

@@ -19,7 +19,7 @@ def leave(config: WorkerConfig) -> None:
     """Containers, the images between their steps, the proxy, its networks and what it kept. Raises SandboxError."""
     client, mine = connect(), owner(config.farm, config.worker)
     DockerSandbox(client, config.farm, config.worker).sweep(keep=())
-    images = DockerImages(client, config.home, mine)
+    images = DockerImages(client, config.home, mine, config.keyrings)
     DockerProxy(client, images, config.home, own_arch(platform.machine(), config.tiers), mine).retire()
     with engine_errors():
         labels = [f"{key}={value}" for key, value in mine.items()]

@@ -22,7 +22,7 @@ _FRESH: Final = 10.0
 _PATIENCE: Final = 5.0
 _SILENCE: Final = 3.0
 #: Bytes of an InRelease file: many times what any has.
-_MOST: Final = 8 << 20
+MOST: Final = 8 << 20
 _CHUNK: Final = 64 << 10
 
 
@@ -42,7 +42,6 @@ class Mirror:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._session = requests.Session()
-        self._session.max_redirects = 5
         for scheme in ("http://", "https://"):
             # Once more, for a connection that the mirror had closed in the meantime.
             self._session.mount(scheme, HTTPAdapter(max_retries=1))
@@ -78,7 +77,9 @@ class Mirror:
         if known and known.etag:
             headers["If-None-Match"] = known.etag
         asked = self._clock()
-        with closing(self._session.get(url, headers=headers, timeout=_SILENCE, stream=True)) as answer:
+        # To where a mirror says that it is instead, no container comes either.
+        asking = self._session.get(url, headers=headers, timeout=_SILENCE, stream=True, allow_redirects=False)
+        with closing(asking) as answer:
             if known and answer.status_code == requests.codes.not_modified:
                 return _Known(known.state, asked, known.etag)
             if optional and answer.status_code == requests.codes.not_found:
@@ -96,6 +97,6 @@ def _digest(answer: requests.Response) -> str:
     for piece in answer.iter_content(_CHUNK):
         digest.update(piece)
         size += len(piece)
-        if size > _MOST or time.monotonic() > until:
+        if size > MOST or time.monotonic() > until:
             raise TimeoutError
     return digest.hexdigest()

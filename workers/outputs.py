@@ -8,16 +8,19 @@ from pathlib import Path
 
 from workers.errors import AttemptEnded
 from workers.sandbox import OutputTooLarge, Sandbox
-from workers.transfer import Farm, digest_of
+from workers.transfer import digest_of
 from workers.wire.order import Limits
 from workers.wire.report import Artifact, Outcome
 
 
 @dataclass(frozen=True)
 class Collector:
-    """`say` writes a line into the attempt's log; `check` raises what ends the attempt; `into` is a folder to use."""
+    """`bring` takes a file to the coordinator, `say` writes a line into the attempt's log.
 
-    farm: Farm
+    `check` raises what ends the attempt; `into` is a folder to use.
+    """
+
+    bring: Callable[[Artifact, Path], None]
     sandbox: Sandbox
     limits: Limits
     say: Callable[[str], None]
@@ -39,5 +42,5 @@ class Collector:
     def _bring(self, path: Path) -> Artifact:
         self.check()
         artifact = Artifact(path.name, digest_of(path), path.stat().st_size)
-        self.farm.store(artifact.sha256, artifact.size, path)
+        self.bring(artifact, path)
         return artifact

@@ -10,7 +10,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -23,8 +24,8 @@ from docker.types import LogConfig, Mount
 from workers.bootstrap import SCRIPTS
 from workers.errors import broken, one_line
 from workers.images import FRESH, Images
-from workers.lock import hold
-from workers.sandbox import WORK_DIRECTORY, tar
+from workers.lock import hold, hold_if_free
+from workers.sandbox import WORK_DIRECTORY, SandboxError, tar
 from workers.sandbox.docker import engine_errors
 from workers.sandbox.network import PROXY_HOST, PROXY_PORT, Networks, Way
 from workers.transfer import digest_of
@@ -40,9 +41,17 @@ _MEMORY: Final = 512 << 20
 _PROCESSES: Final = 256
 _MADE_BY: Final = "patchfarm.proxy"
 _MIRRORS: Final = "patchfarm.mirrors"
+#: Run beside it, in its own container, for half a minute at most.
+_KNOCK: Final = f"""
+for (1..150) {{ exit if IO::Socket::INET->new("localhost:{PROXY_PORT}"); select undef, undef, undef, 0.2 }}
+exit 1
+"""
+_LISTENS: Final = ("perl", "-MIO::Socket::INET", "-e", _KNOCK)
 #: What an address may be made of: nothing that the proxy's settings could read as more than an address.
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _PATH: Final = re.compile(r"[A-Za-z0-9._~/+-]*")
+#: Higher ones apt-cacher-ng 3.7.4 takes for others.
+_HIGHEST: Final = 32767
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -60,33 +69,40 @@ class DockerProxy:
         self._home = home
         self._arch = arch
         self._owner = dict(owner)
-        self._name = "-".join(("patchfarm", *owner.values(), "proxy"))
-        self._networks = Networks(client, owner, "-".join(("patchfarm", *owner.values())))
+        stem = stem_of(owner)
+        self.name = f"{stem}-proxy"
+        self._networks = Networks(client, owner, stem)
 
     @contextlib.contextmanager
-    def way(self, environment: Environment) -> Iterator[Way]:
+    def way(self, environment: Environment, check: Callable[[], None]) -> Iterator[Way]:
         """See Proxy."""
         wanted = mirrors_of(environment)
-        with hold(self._home / "proxy.lock", lambda: None):
+        with hold(self._home / "proxy.lock", check):
             with engine_errors():
                 found = self._found()
-                proxy = self._running(found, wanted) or self._make(found, wanted, environment)
+                proxy = self._running(found, wanted) or self._make(found, wanted, environment, check)
                 way = self._networks.way_to(proxy)
             yield way
 
     @engine_errors()
     def retire(self) -> None:
         """Leave nothing of it but what it keeps. Nothing happens where a container may still need it."""
-        with hold(self._home / "proxy.lock", lambda: None):
-            if self._networks.used():
+        with hold_if_free(self._home / "proxy.lock") as free:
+            if not free or self._networks.used():
                 return
-            with contextlib.suppress(NotFound):
-                self._client.api.remove_container(self._name, force=True)
+            self._remove()
             self._networks.remove()
+
+    def _remove(self) -> None:
+        """It, and one that an earlier version of the worker called otherwise: both have the same address."""
+        mine = [*(f"{key}={value}" for key, value in self._owner.items()), _MADE_BY]
+        for container in self._client.api.containers(all=True, filters={"label": mine}):
+            with contextlib.suppress(NotFound):
+                self._client.api.remove_container(container["Id"], force=True)
 
     def _found(self) -> Mapping[str, Any] | None:
         try:
-            return cast("Mapping[str, Any]", self._client.api.inspect_container(self._name))
+            return cast("Mapping[str, Any]", self._client.api.inspect_container(self.name))
         except NotFound:
             return None
 
@@ -97,33 +113,36 @@ class DockerProxy:
         if not found["State"]["Running"]:
             _LOG.warning("the proxy had ended with exit code %s, and is started again", found["State"]["ExitCode"])
             try:
-                self._client.api.start(self._name)
+                self._start()
             except APIError as error:
                 _LOG.warning("the proxy cannot be started: %s", one_line(str(error)))
                 return None
         return found
 
     def _make(
-        self, found: Mapping[str, Any] | None, wanted: Collection[str], environment: Environment
+        self,
+        found: Mapping[str, Any] | None,
+        wanted: Collection[str],
+        environment: Environment,
+        check: Callable[[], None],
     ) -> Mapping[str, Any]:
         """A new one, which relays what the old one did as well: other steps may be at it."""
         mirrors = sorted({*wanted, *(_relayed(found) if found else ())})
         _LOG.info("the proxy is made for %s", ", ".join(mirrors))
-        image = self._images.ensure(image_of(environment), self._arch, lambda _: None, lambda: None).image
-        if found is not None:
-            self._client.api.remove_container(self._name, force=True)
-        self._client.api.create_volume(self._name, labels=self._owner)
+        image = self._images.ensure(image_of(environment), self._arch, lambda _: None, check).image
+        self._remove()
+        self._client.api.create_volume(self.name, labels=self._owner)
         self._client.containers.create(
             image,
             ["/bin/sh", RUN_PROXY, str(CACHE_BYTES), *settings_of(mirrors)],
-            name=self._name,
+            name=self.name,
             hostname=PROXY_HOST,
             user=f"{tar.BUILDER}:{tar.BUILDER}",
             labels={**self._owner, _MADE_BY: _version(), _MIRRORS: json.dumps(mirrors)},
             network_mode="bridge",
             restart_policy={"Name": "on-failure"},
             # In the only folder of the image that belongs to the builder: the engine gives the volume the same owner.
-            mounts=[Mount(WORK_DIRECTORY, self._name)],
+            mounts=[Mount(WORK_DIRECTORY, self.name)],
             tmpfs={"/tmp": "size=16m"},  # noqa: S108  # inside the container
             read_only=True,
             cap_drop=["ALL"],
@@ -135,9 +154,23 @@ class DockerProxy:
             log_config=LogConfig(type="local", config={"max-size": "1m", "max-file": "1", "compress": "false"}),
         )
         for name in self._networks.names():
-            self._networks.join(name, self._name)
-        self._client.api.start(self._name)
-        return cast("Mapping[str, Any]", self._client.api.inspect_container(self._name))
+            self._networks.join(name, self.name)
+        self._start()
+        return cast("Mapping[str, Any]", self._client.api.inspect_container(self.name))
+
+    def _start(self) -> None:
+        """Start it, and wait until it listens: apt takes a proxy that does not yet for a mirror that is away."""
+        self._client.api.start(self.name)
+        asked = str(self._client.api.exec_create(self.name, _LISTENS)["Id"])
+        self._client.api.exec_start(asked)
+        if self._client.api.exec_inspect(asked)["ExitCode"] != 0:
+            raise SandboxError("the worker's proxy was started, and does not listen")
+
+
+def stem_of(owner: Mapping[str, str]) -> str:
+    """What a worker's own things in the engine are called by, and no other's: a dash is part of many a name."""
+    digest = hashlib.sha256(json.dumps(list(owner.items())).encode()).hexdigest()
+    return "-".join(("patchfarm", *owner.values(), digest[:8]))
 
 
 def _fits(found: Mapping[str, Any], wanted: Collection[str]) -> bool:
@@ -157,7 +190,7 @@ def _version() -> str:
 
 def image_of(environment: Environment) -> Environment:
     """What a proxy's image is made of: the same archive that its containers get their packages from."""
-    return Environment(environment.family, "proxy", environment.indices, ("apt-cacher-ng",))
+    return replace(environment, suite="proxy", packages=("apt-cacher-ng",))
 
 
 def mirrors_of(environment: Environment) -> frozenset[str]:
@@ -176,6 +209,8 @@ def _parts(url: str) -> tuple[str, str, int]:
     except ValueError:
         raise broken("the order names a mirror that cannot be one") from None
     host = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc
+    if port > _HIGHEST:
+        raise broken(f"the order names a mirror at port {port}; apt-cacher-ng reaches none above {_HIGHEST}")
     if not port or not _HOST.fullmatch(host) or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment:
         raise broken("the order names a mirror that cannot be one, or that the proxy cannot reach")
     return parts.scheme, host, port
@@ -196,6 +231,8 @@ def settings_of(mirrors: Collection[str]) -> list[str]:
         f"Port: {PROXY_PORT}",
         "ForeGround: 1",
         "ForceManaged: 1",
+        # Where a mirror says that it is elsewhere, whoever asked may ask there, and is refused as for any other place.
+        "RedirMax: 0",
         f"AllowUserPorts: {' '.join(map(str, ports))}",
         f"PassThroughPattern: ^({'|'.join(sorted(set(tunnels)))})$",
         # The cache's folder of a mirror has to stay the same whatever other mirrors there are.

@@ -10,21 +10,30 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import requests
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from workers import local
 from workers.errors import Fenced, Refused, StrangeOrder
 from workers.wire.codec import WireError, decode, encode
 from workers.wire.order import Input, JobKey, Order
-from workers.wire.report import Heartbeat, Offer, Report
+from workers.wire.report import Artifact, Heartbeat, Offer, Report
 
 _CHUNK = 1 << 20
 #: How long a claim is repeated, in seconds: half of the usual lease, so that what is left of it is of use.
 _CLAIM = 30.0
 _NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The answer to a piece of log: how much the coordinator has of it now."""
+
+    size: int
 
 
 class Farm(Protocol):
@@ -48,8 +57,8 @@ class Farm(Protocol):
     def fetch(self, wanted: Input, into: Path) -> None:
         """Download a blob and check it."""
 
-    def store(self, sha256: str, size: int, path: Path) -> None:
-        """Upload a blob, unless it is there already."""
+    def bring(self, job: JobKey, attempt: int, artifact: Artifact, path: Path) -> None:
+        """Upload a file that an attempt made; its report can name no other. Raises Fenced."""
 
 
 def _passing(error: BaseException) -> bool:
@@ -60,10 +69,14 @@ def _passing(error: BaseException) -> bool:
 
 
 class HttpFarm:
-    """Farm, over the JSON API. `token` is asked for every request, so that it can be replaced while a worker runs."""
+    """Farm, over the JSON API. `token` is asked for every request, so that it can be replaced while a worker runs.
+
+    `url` is `http://…`, `https://…`, or `unix://` and the path of a socket.
+    """
 
     def __init__(self, url: str, worker: str, token: Callable[[], str], patience: float = 600.0) -> None:
-        self._url = url
+        self._socket = url.removeprefix("unix://") if url.startswith("unix://") else ""
+        self._url = "http://localhost" if self._socket else url
         self._worker = worker
         self._token = token
         self._patience = patience
@@ -87,10 +100,7 @@ class HttpFarm:
         """See Farm."""
         path = f"/jobs/{job}/{attempt}/log?offset={offset}"
         answer = self._retrying(self._patience)(self._send, "POST", path, data, "application/octet-stream")
-        size = json.loads(answer)["size"]
-        if type(size) is not int:
-            raise Refused("the coordinator did not say the log's size")
-        return size
+        return decode(_Kept, answer).size
 
     def report(self, report: Report) -> None:
         """See Farm."""
@@ -101,9 +111,9 @@ class HttpFarm:
         """See Farm."""
         self._retrying(self._patience)(self._fetch, wanted, into)
 
-    def store(self, sha256: str, size: int, path: Path) -> None:
+    def bring(self, job: JobKey, attempt: int, artifact: Artifact, path: Path) -> None:
         """See Farm."""
-        self._retrying(self._patience)(self._store, sha256, size, path)
+        self._retrying(self._patience)(self._bring, f"/jobs/{job}/{attempt}/files/{artifact.sha256}", artifact, path)
 
     def _retrying(self, patience: float) -> Retrying:
         return Retrying(
@@ -129,7 +139,8 @@ class HttpFarm:
     ) -> requests.Response:
         """One request over a connection that is kept. One of a parent process cannot be shared with it."""
         if self._session is None or self._process != os.getpid():
-            self._session, self._process = requests.Session(), os.getpid()
+            session = local.session(self._socket) if self._socket else requests.Session()
+            self._session, self._process = session, os.getpid()
         return self._session.request(
             method,
             f"{self._url}/api/v1{path}",
@@ -160,14 +171,12 @@ class HttpFarm:
         if size != wanted.size or digest.hexdigest() != wanted.sha256:
             raise requests.ConnectionError(f"{wanted.name} arrived with other bytes than the order names")
 
-    def _store(self, sha256: str, size: int, path: Path) -> None:
-        address = f"/blobs/{sha256}"
-        with self._ask("HEAD", address) as known:
-            if known.status_code == requests.codes.ok:
-                return
-        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        with path.open("rb") as file, self._ask("PUT", address, file if size else b"", headers, timeout=300) as answer:
-            _raise_for(answer)
+    def _bring(self, address: str, artifact: Artifact, path: Path) -> None:
+        headers = {"Content-Length": str(artifact.size), "Content-Type": "application/octet-stream"}
+        with path.open("rb") as file:
+            body = file if artifact.size else b""
+            with self._ask("PUT", address, body, headers, timeout=300) as answer:
+                _raise_for(answer)
 
 
 def _order(answer: bytes) -> Order:

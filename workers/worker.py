@@ -6,10 +6,12 @@ An attempt that was claimed is reported whatever happened, unless its lease was 
 
 import contextlib
 import dataclasses
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from workers import held
 from workers.attempt import Attempt, Tools
@@ -28,6 +30,9 @@ from workers.wire.order import JobKey, Order
 from workers.wire.report import Outcome, Report
 
 _LOG = logging.getLogger(__name__)
+
+#: What the system says of a disk that is full, of a share of it that is, and of a file that may not be larger.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -115,22 +120,21 @@ class Worker:
             log, lambda offset, data: self.farm.log(order.job, order.attempt, offset, data), lease.give_up
         )
         try:
-            report = self._try(attempt, lease, log)
-        except LetGo:
-            shipper.abandon()
-            raise
+            report = self._shipped(shipper, self._try(attempt, lease, log))
         except Fenced:
             _LOG.info("%s/%s: lost, and thrown away", order.job, order.attempt)
-            shipper.abandon()
             return
+        finally:
+            shipper.abandon()
+        self._report(report)
+
+    def _shipped(self, shipper: Shipper, report: Report) -> Report:
+        """The report once all of its log has arrived. The log is evidence: without it nothing can be relied on."""
         try:
             shipper.close()
-        except Fenced:
-            return
         except (OSError, ValueError, Refused) as error:
-            # The log is evidence: without it the attempt says nothing that can be relied on.
-            report = _spoilt(report, f"the log did not arrive: {error}")
-        self._report(report)
+            return _spoilt(report, f"the log did not arrive: {error}")
+        return report
 
     def _try(self, mine: Held, lease: Lease, log: AttemptLog) -> Report:
         order, tier = mine.progress.order, mine.progress.tier
@@ -185,4 +189,6 @@ def _spoilt(report: Report, reason: str) -> Report:
 
 def _reason(error: Exception) -> str:
     """An expected error says it in its own words; of another the type is worth as much."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"the worker's disk: {one_line(str(error))}"
     return one_line(str(error) if isinstance(error, WorkerError) else f"{type(error).__name__}: {error}")

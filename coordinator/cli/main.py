@@ -31,7 +31,6 @@ from coordinator.cli import (
     watch,
     worker,
 )
-from coordinator.cli.plain import printable
 from coordinator.cli.session import Session, standard
 from coordinator.errors import BadRequest, Blame, NotAllowed, PatchfarmError
 
@@ -92,23 +91,23 @@ def run(arguments: Sequence[str], session: Session) -> int:
     try:
         code = get_command(app).main(args=list(arguments), prog_name="patchfarm", standalone_mode=False, obj=session)
     except PatchfarmError as error:
-        return _tell(error)
+        return _tell(session, error)
     except typer.TyperException as error:
-        return _tell(_usage(error))
+        return _tell(session, _usage(error))
     except _SETTINGS as error:
-        return _tell(_setting(error))
+        return _tell(session, _setting(error))
     except PermissionError as error:
-        return _tell(NotAllowed(f"{error.filename}: {error.strerror}", "Use the account that runs the farm."))
+        return _tell(session, NotAllowed(f"{error.filename}: {error.strerror}", "Use the account that runs the farm."))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the process's edge: a user gets words, the traceback goes to a file
-        return _tell(_unforeseen(error))
+        return _tell(session, _unforeseen(error))
     return code if isinstance(code, int) else 0
 
 
-def _tell(error: PatchfarmError) -> int:
-    lines = (f"error: {error.message}", f"fault: {_FAULT[error.blame]}", f"next:  {error.advice}")
-    sys.stderr.write("".join(f"{printable(line).replace(chr(10), ' ')}\n" for line in lines))
+def _tell(session: Session, error: PatchfarmError) -> int:
+    for line in (f"error: {error.message}", f"fault: {_FAULT[error.blame]}", f"next:  {error.advice}"):
+        session.note(line)
     return error.exit_code
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How workers look on a terminal: two lines each, so that 80 columns hold them and no name that one types is cut."""
+"""How workers look on a terminal: in tables that 80 columns hold, so that no word is cut that one reads or types."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -18,29 +18,35 @@ _STATES = {Presence.UP: "green", Presence.DRAINING: "yellow", Presence.SILENT: "
 
 
 def roster(duties: Sequence[Duty], now: datetime) -> Group:
-    """Every worker, and below them what they are at."""
-    parts: list[RenderableType] = [workers(duties, now)]
+    """Every worker, and below them where they are and what they are at."""
+    parts: list[RenderableType] = [workers(duties), Text(""), hosts(duties, now)]
     if any(duty.attempts for duty in duties):
         parts += [Text(""), attempts(duties, now)]
     return Group(*parts)
 
 
-def workers(duties: Iterable[Duty], now: datetime) -> Table:
+def workers(duties: Iterable[Duty]) -> Table:
     """What each is and whether it takes work."""
-    table = view.headed(
-        "worker\n  host", "architectures", "slots", "cores\nmemory", "trust domain\n  clearance", "state\nlast heard of"
-    )
+    table = view.headed("worker", "architectures", "slots", "cores\nmemory", "trust domain\n  clearance", "state")
     for duty in duties:
         worker = duty.worker
-        heard = f"{view.duration(now - worker.last_seen_at)} ago"
         table.add_row(
-            _lines(cell(worker.name), cell(f"  {worker.host}", "dim")),
+            cell(worker.name),
             _lines(*_tiers(worker)),
             cell(f"{len(duty.attempts)}/{worker.slots}"),
             _lines(cell(worker.cores), cell(_size(worker.memory_bytes))),
             _lines(cell(worker.trust_domain), cell(f"  {worker.clearance}", "dim")),
-            _lines(cell(_state(duty), _STATES[duty.presence]), cell(heard)),
+            cell(_state(duty), _STATES[duty.presence]),
         )
+    return table
+
+
+def hosts(duties: Iterable[Duty], now: datetime) -> Table:
+    """Where each is, by a name that may be long, and when it gave its last sign of life."""
+    table = view.headed("worker", "last heard of", "host")
+    for duty in duties:
+        worker = duty.worker
+        table.add_row(cell(worker.name), cell(f"{view.duration(now - worker.last_seen_at)} ago"), cell(worker.host))
     return table
 
 

@@ -51,8 +51,8 @@ class Session:
         return self.connect()
 
     def note(self, message: str) -> None:
-        """Tell what is going on, on stderr."""
-        self.err.print(cell(message), soft_wrap=True)
+        """Tell what is going on, on stderr: on a line, but that a terminal's width breaks it between words."""
+        self.err.print(cell(message), soft_wrap=not self.err.is_terminal)
 
     def json(self, kind: Any, value: object) -> None:
         """A value as the API writes it, in ASCII: a terminal would obey some of the rest. `kind` is its type."""

@@ -15,6 +15,8 @@ from coordinator.cli.session import Json, Session, session
 from coordinator.duty import Duty
 from coordinator.errors import UnknownName
 from coordinator.model import Clearance
+from coordinator.openpgp import load_certs
+from coordinator.recipe import Recipes, keyring_in
 from coordinator.remote import install, tunnel
 from coordinator.remote.address import address, name_of
 from coordinator.remote.book import Book
@@ -31,7 +33,7 @@ Called = Annotated[str, typer.Option("--name", help="What it is called; the host
 Arches = Annotated[list[Arch] | None, typer.Option("--arch", help="What it runs; else all that is native there.")]
 Slots = Annotated[int | None, typer.Option("--slots", min=1, max=1024, help="How many attempts it has at once; 1.")]
 Domain = Annotated[str | None, typer.Option("--trust-domain", help="What it can be taken over with; its own name.")]
-Cleared = Annotated[Clearance | None, typer.Option("--clearance", help="What it may see; embargoed.")]
+Cleared = Annotated[Clearance | None, typer.Option("--clearance", help="What it may see; public, unless said.")]
 Identity = Annotated[Path | None, typer.Option("--identity", help="The private key to log in with.")]
 HostKey = Annotated[str, typer.Option("--host-key", metavar="SHA256:…", help="The host's key, instead of asking.")]
 Url = Annotated[str, typer.Option("--url", help="Where the worker reaches the farm, if not by a tunnel.")]
@@ -147,10 +149,18 @@ def add(
         new_token=new_token,
     )
     wish.check()
+    keyrings = _archives(settings)
     with Visit(here, book).to(at, Path(wish.identity) if wish.identity else None, host_key) as remote:
         tunnels = SupervisedTunnels(settings.paths)
-        provision(wish, known, Means(remote, here.farm, tunnels, book.keep, here.note, here.sleep))
+        provision(wish, known, Means(remote, here.farm, tunnels, keyrings, book.keep, here.note, here.sleep))
     here.out.print(roster.roster([duty for duty in here.farm.workers() if duty.worker.name == name], datetime.now(UTC)))
+
+
+def _archives(settings: config.Settings) -> dict[str, bytes]:
+    """The keyrings of all archives that a recipe names, by name."""
+    known = Recipes(settings.recipes)
+    names = {known.of_suite(suite)[0].source.archive_keyring for suite in known.suites()}
+    return {name: b"".join(map(bytes, load_certs(keyring_in(settings.paths.keyrings, name)))) for name in sorted(names)}
 
 
 def _dismiss(here: Session, name: str, force: bool, remembered: bool) -> None:

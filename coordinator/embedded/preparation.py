@@ -19,7 +19,8 @@ from coordinator import app
 from coordinator.config import Home, Settings, TargetSettings
 from coordinator.embedded import machine
 from coordinator.errors import DiskFull, PatchfarmError
-from coordinator.model import Role, sha256_of
+from coordinator.model import Clearance, Role, sha256_of
+from coordinator.ports import Store
 from coordinator.recipe import Recipes
 from coordinator.target import sshd
 from coordinator.target.reprepro import Layout, Repository
@@ -148,8 +149,19 @@ def grant_tokens(home: Home, settings: Settings) -> None:
     """Make every token that is not there yet, and let the farm's database know them all."""
     store = app.store(settings)
     for each in tokens():
-        store.grant(each.name, each.role, sha256_of(token(home, each.file)))
+        grant(store, each.name, each.role, token(home, each.file))
     store.close()
+
+
+def grant(store: Store, name: str, role: Role, token: str) -> None:
+    """Let the database know a token of the farm's own machine.
+
+    A worker whose token is new may see all, as whoever has that machine can; what people decide later stays.
+    """
+    sha256 = sha256_of(token)
+    if role is Role.WORKER and store.bearer(sha256) is None:
+        store.admit(name, None, Clearance.EMBARGOED)
+    store.grant(name, role, sha256)
 
 
 def archive_keyring(home: Home) -> None:

@@ -115,6 +115,7 @@ def _worker(site: Site) -> Program:
         "PATCHFARM_FARM": site.farm,
         "PATCHFARM_WORKER_NAME": site.worker,
         "PATCHFARM_WORKER_HOME": str(site.home.worker),
+        "PATCHFARM_KEYRINGS": str(site.home.keyrings),
         "PATCHFARM_TOKEN_FILE": str(site.home.secrets / "worker.token"),
         "PATCHFARM_SLOTS": str(site.slots),
         "PATCHFARM_ARCHES": ",".join(site.arches),

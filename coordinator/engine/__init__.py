@@ -17,6 +17,7 @@ from typing import assert_never
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from coordinator.dispatch import Board, cleared
+from coordinator.duty import Held
 from coordinator.engine.awake import Awake
 from coordinator.engine.bells import Bells
 from coordinator.engine.boards import Boards
@@ -24,7 +25,7 @@ from coordinator.engine.collector import Collector
 from coordinator.engine.depwait import Supply
 from coordinator.engine.leases import Leases
 from coordinator.engine.story import describe
-from coordinator.errors import BadSource, Blame, BrokerDown, Fenced, IllegalMove, PatchfarmError, StaleUpdate
+from coordinator.errors import BadSource, Blame, BrokerDown, DiskFull, Fenced, IllegalMove, PatchfarmError, StaleUpdate
 from coordinator.model import JobState, Update, UpdateState
 from coordinator.pipeline import (
     LONGEST_DELAY,
@@ -43,7 +44,8 @@ from coordinator.pipeline import (
     step,
 )
 from coordinator.ports import Bell, Blobs, Clock, Due, Lease, Store, Target, Uploader
-from coordinator.recipe import Recipe, parse
+from coordinator.recipe import Recipe
+from coordinator.recipe_before import parse_kept
 from coordinator.stages import plan, publish
 
 _LOG = logging.getLogger(__name__)
@@ -135,23 +137,40 @@ class Engine:
         wait=wait_random(0, 0.05),
         reraise=True,
     )
-    def handle(self, update: int, happened: Callable[[Update], Event]) -> Update:
-        """Let an event happen to the update as it is now. Raises what `happened` or the pipeline refuses with."""
+    def handle(
+        self,
+        update: int,
+        happened: Callable[[Update], Event],
+        check: Callable[[Sequence[Held]], None] | None = None,
+    ) -> Update:
+        """Let an event happen to the update as it is now. Raises what `happened` or the pipeline refuses with.
+
+        `check` is the store's: what has to be true of all attempts that are held, at the moment of saving.
+        """
         before = self._store.load(update)
         event = happened(before)
         try:
             after, instructions = step(before, event)
         except IllegalMove as refusal:
             raise IllegalMove(f"{refusal.message}. {self._story(update)}") from refusal
-        return self._store.save(before, after, type(event).__name__, describe(event), instructions)
+        return self._store.save(before, after, type(event).__name__, describe(event), instructions, check)
 
     def recipe_of(self, update: Update) -> Recipe:
         """The recipe as it was when the update came in."""
-        return parse(self._blobs.path(update.recipe_sha256).read_text(), update.recipe)
+        return parse_kept(self._blobs.path(update.recipe_sha256).read_text(), update.recipe)
 
     def tick(self) -> None:
-        """Whatever is due now. Bells come late, so that what was planned just now is rung for."""
+        """Whatever is due now; on a full disk nothing is, and it waits."""
         self._awake.look(self._clock.now())
+        try:
+            self._do_what_is_due()
+        except DiskFull as error:
+            _LOG.warning("action=waits-for-room: %s", error.message)
+            # Who wanted to renew a lease could not do so either.
+            self._leases.forget()
+
+    def _do_what_is_due(self) -> None:
+        """Bells come late, so that what was planned just now is rung for."""
         self.take_back_lapsed()
         bells: list[Due] = []
         rung_at = self._clock.now()
@@ -184,8 +203,9 @@ class Engine:
     def take_back_lapsed(self) -> None:
         """Attempts whose lease ran out count as lost by the farm."""
         for lease in self._leases.lapsed(self._store.leases(), self._awake.time):
-            # One that was renewed, reported or withdrawn in the meantime needs nothing.
-            with suppress(Fenced, IllegalMove):
+            # One that was renewed, reported or withdrawn in the meantime needs nothing; one whose update is changed
+            # without a pause is taken back by the next tick.
+            with suppress(Fenced, IllegalMove, StaleUpdate):
                 self.handle(lease.job.update, partial(_lapsed, lease, self._clock.now()))
 
     def board(self) -> Board:

@@ -13,7 +13,8 @@ from coordinator.errors import PatchfarmError
 from coordinator.expectations import Expectations, expect
 from coordinator.model import JobState, OpenJob
 from coordinator.ports import Blobs, Clock, Store
-from coordinator.recipe import Recipe, parse
+from coordinator.recipe import Recipe
+from coordinator.recipe_before import parse_kept
 from coordinator.work import host_of
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Boards:
         self._blobs = blobs
         self._clock = clock
         self._recipes: dict[str, Recipe] = {}
+        self._said: set[tuple[int, str]] = set()
         self._learned: tuple[datetime, Expectations] | None = None
 
     def now(self) -> Board:
@@ -64,14 +66,20 @@ class Boards:
                 try:
                     recipe = self._recipe(each.recipe_sha256, each.recipe)
                 except (PatchfarmError, OSError, ValueError) as error:
-                    _LOG.warning("action=not-dispatched update=%s: %s", each.update, error)
+                    self._say_once(each.update, str(error))
                     continue
                 pieces.append(Piece(each, host_of(recipe, each.job.arch), recipe.limits.limits()))
         return tuple(pieces)
+
+    def _say_once(self, update: int, why: str) -> None:
+        """A board is made every second, and by every claim."""
+        if (update, why) not in self._said:
+            self._said.add((update, why))
+            _LOG.warning("action=not-dispatched update=%s: %s", update, why)
 
     def _recipe(self, sha256: str, name: str) -> Recipe:
         if sha256 not in self._recipes:
             if len(self._recipes) >= _RECIPES:
                 self._recipes.clear()
-            self._recipes[sha256] = parse(self._blobs.path(sha256).read_text(), name)
+            self._recipes[sha256] = parse_kept(self._blobs.path(sha256).read_text(), name)
         return self._recipes[sha256]

@@ -5,6 +5,7 @@ It goes in rounds, a small step at a time. First every file that an update refer
 then what was kept neither since the round began nor for long before is removed. Whoever makes an update refer to a
 file keeps it first, so that one that is referred to during a round is new. Where a step fails, or the clock is set
 back, the round begins again: nothing is removed that was not looked at. A finished update keeps all of its evidence.
+Instructions that were carried out so long ago go with the rest.
 """
 
 import logging
@@ -59,6 +60,7 @@ class Collector:
             for number in range(first, min(first + _UPDATES, newest + 1)):
                 self._keep(number, before)
             yield
+        self._store.tidy(before)
         gone = 0
         for beginning in _BEGINNINGS:
             gone += self._blobs.forget(beginning, before)

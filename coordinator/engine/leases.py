@@ -19,6 +19,10 @@ class Leases:
         self._length = length
         self._seen: dict[Lease, timedelta] = {}
 
+    def forget(self) -> None:
+        """Whatever was seen says nothing: all have one lease to be renewed."""
+        self._seen = {}
+
     def lapsed(self, held: Sequence[Lease], awake: timedelta) -> list[Lease]:
         """Those of the leases that are held now which nobody renewed for longer than one lasts; `awake` is Awake's."""
         self._seen = {lease: self._seen.get(lease, awake) for lease in held}

@@ -27,8 +27,8 @@ class Host:
     """A worker that was added. `keeper` is what keeps it running there, `folder` where everything of it is.
 
     `home` and `uid` are those of the account that it runs as.
-    `port` is where the farm's web service appears on the host through a tunnel, 0 where there is none; `identity` is
-    the private key to log in with, empty for those that OpenSSH tries by itself.
+    `tunnel` is whether the worker reaches the farm through one; `identity` is the private key to log in with, empty for
+    those that OpenSSH tries by itself.
     """
 
     worker: str
@@ -37,7 +37,7 @@ class Host:
     keeper: Keeper
     home: str
     uid: int
-    port: int
+    tunnel: bool
     identity: str
 
 

@@ -35,7 +35,7 @@ class Facts:
     machine: str
     binfmt: tuple[str, ...]
     programs: tuple[str, ...]
-    keyring: bool
+    zones: bool
     free_bytes: int
     engine_bytes: int
     engine: str
@@ -45,9 +45,9 @@ class Facts:
     home: str
     folder: str
     systemd: bool
+    lingers: bool
     others: tuple[str, ...]
     token: bool
-    port: int
     farm_error: str
     broker_error: str
 
@@ -103,10 +103,11 @@ def judge(facts: Facts, skew: float, asked: Asked, arches: tuple[Arch, ...]) -> 
         _python(facts),
         _engine(facts),
         _programs(facts),
-        _keyring(facts),
+        _zones(facts),
         _architectures(facts, arches),
         _disk(facts),
         _folder(facts),
+        *([_lingers(facts)] if facts.systemd and facts.uid != 0 else []),
         Check(
             "clock",
             f"differs from this one by {skew:.0f} s" if skew > 1 else "right",
@@ -160,7 +161,7 @@ def _engine(facts: Facts) -> Check:
 
 
 def _programs(facts: Facts) -> Check:
-    needed = {"mmdebstrap": "mmdebstrap", "gpgv": "gpgv", "setsid": "util-linux", "tar": "tar"}
+    needed = {name: name for name in ("mmdebstrap", "gpgv", "arch-test", "tar")} | {"setsid": "util-linux"}
     if facts.uid != 0:
         needed["newuidmap"] = "uidmap"
     missing = [name for name in needed if name not in facts.programs]
@@ -170,9 +171,10 @@ def _programs(facts: Facts) -> Check:
     return Check("programs", "all there")
 
 
-def _keyring(facts: Facts) -> Check:
-    advice = "" if facts.keyring else "Type there: sudo apt-get install debian-archive-keyring"
-    return Check("keyring", "Debian's is there" if facts.keyring else "Debian's is not there", advice)
+def _zones(facts: Facts) -> Check:
+    """Celery does not start where it cannot look up UTC."""
+    advice = "" if facts.zones else "Type there: sudo apt-get install tzdata"
+    return Check("time zones", "there" if facts.zones else "not there", advice)
 
 
 def _architectures(facts: Facts, arches: tuple[Arch, ...]) -> Check:
@@ -193,6 +195,13 @@ def _disk(facts: Facts) -> Check:
         advice = f"Make {SPACE >> 30} GiB free where the worker and the container engine are, or use --folder."
         return Check("disk", said, advice)
     return Check("disk", said)
+
+
+def _lingers(facts: Facts) -> Check:
+    """A user's systemd ends with the last login, and the worker with it, unless it lingers (loginctl(1))."""
+    said = "may start without a login" if facts.lingers else "may not start without a login"
+    advice = "" if facts.lingers else "Type there: sudo loginctl enable-linger $USER"
+    return Check("systemd --user", said, advice)
 
 
 def _folder(facts: Facts) -> Check:

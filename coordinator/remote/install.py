@@ -70,6 +70,14 @@ def install(remote: Remote, made: Service, new: Release, note: Callable[[str], N
     remote.put(f"{folder}/complete", b"", 0o600)
 
 
+def trust(remote: Remote, made: Service, keyrings: Mapping[str, bytes]) -> None:
+    """Write the keyrings of the archives that it may build from, where it looks for them by their names."""
+    folder = f"{made.host.folder}/home/keyrings"
+    _must(remote, ["mkdir", "-p", "--", folder])
+    for name, certificates in keyrings.items():
+        remote.put(f"{folder}/{name}.pgp", certificates, 0o644)
+
+
 def configure(remote: Remote, made: Service, new: Release, settings: Mapping[str, str]) -> None:
     """Write the settings, what runs the release, and what keeps it running."""
     remote.put(f"{made.host.folder}/settings", service.settings(settings), 0o600)
@@ -83,6 +91,9 @@ def configure(remote: Remote, made: Service, new: Release, settings: Mapping[str
 
 def start(remote: Remote, made: Service) -> None:
     """Start the worker, or start it anew. Raises HostUnready."""
+    # Not asked for again: where there is no polkit an account may not, though an administrator did it for it.
+    if made.host.keeper is Keeper.USER and remote.run(["test", "-e", made.lingering]).code != 0:
+        _must(remote, ["loginctl", "enable-linger"])
     for command in made.start():
         _must(remote, command, seconds=120)
 

@@ -9,6 +9,7 @@ port; each of these `-` where it need not be reached.
 from __future__ import annotations
 
 import fnmatch
+import getpass
 import http.client
 import importlib.util
 import json
@@ -23,10 +24,10 @@ import urllib.request
 from pathlib import Path
 
 ENGINE = "/var/run/docker.sock"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-PROGRAMS = ("mmdebstrap", "gpgv", "setsid", "tar", "newuidmap")
+PROGRAMS = ("mmdebstrap", "gpgv", "arch-test", "setsid", "tar", "newuidmap")
+ZONE = "/usr/share/zoneinfo/UTC"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
-OURS = ("home", "token", "settings", "run", "service", "pid", "log", "broker.sock", "release-*", "*.part")
+OURS = ("home", "token", "settings", "run", "service", "pid", "log", "farm.sock", "broker.sock", "release-*", "*.part")
 SECONDS = 10
 
 
@@ -66,6 +67,12 @@ def room(folder: Path) -> int:
         return 0
 
 
+def lingers() -> bool:
+    """Whether this account's systemd may go on without a login: it does already, or polkit lets the account say so."""
+    polkit = Path("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service")
+    return polkit.exists() or (Path("/var/lib/systemd/linger") / getpass.getuser()).exists()
+
+
 def others(folder: Path) -> list[str]:
     """What is in the worker's folder that no worker put there; some of it is enough."""
     try:
@@ -103,13 +110,6 @@ def binfmt() -> list[str]:
     return found
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def said(error: BaseException) -> str:
     """Its own words on a line, or its name."""
     return " ".join(str(error).split())[:200] or type(error).__name__
@@ -126,16 +126,16 @@ def main(folder: str, url: str, host: str, port: str) -> dict[str, object]:
         "machine": platform.machine(),
         "binfmt": binfmt(),
         "programs": [name for name in PROGRAMS if shutil.which(name, path=path)],
-        "keyring": Path(KEYRING).exists(),
+        "zones": Path(ZONE).exists(),
         "free_bytes": room(place),
         "time": time.time(),
         "uid": os.getuid(),
         "home": str(home),
         "folder": str(place),
         "systemd": Path("/run/systemd/system").is_dir(),
+        "lingers": lingers(),
         "others": others(place),
         "token": (place / "token").exists(),
-        "port": free_port(),
         "farm_error": farm(url) if url != "-" else "",
         "broker_error": broker(host, port) if host != "-" else "",
     }

@@ -6,7 +6,7 @@ Whatever is missing is found before anything on the host is changed.
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -92,13 +92,14 @@ class Wish:
 class Means:
     """What a provisioning works with.
 
-    `remember` keeps what the host is to be, before it is; `note` is told what is going on; `sleep` waits for so many
-    seconds.
+    `keyrings` are those of the archives that workers are to trust, by name; `remember` keeps what the host is to be,
+    before it is; `note` is told what is going on; `sleep` waits for so many seconds.
     """
 
     remote: Remote
     farm: Farm
     tunnels: Tunnels
+    keyrings: Mapping[str, bytes]
     remember: Callable[[Host], None]
     note: Callable[[str], None]
     sleep: Callable[[float], None]
@@ -114,7 +115,7 @@ def provision(wish: Wish, known: Host | None, means: Means) -> Host:
     _check_name(wish, known, seen)
     wish = _settled(wish, known, seen)
     facts = _survey(wish, means)
-    host = _host(wish, known, facts)
+    host = _host(wish, facts)
     made = Service(host)
     means.remember(host)
     if wish.way.tunnel:
@@ -122,6 +123,7 @@ def provision(wish: Wish, known: Host | None, means: Means) -> Host:
     new = install.release()
     install.install(means.remote, made, new, means.note)
     _admit(wish, made, means, keep=facts.token and seen is not None)
+    install.trust(means.remote, made, means.keyrings)
     install.configure(means.remote, made, new, _settings(wish, host))
     if wish.way.tunnel:
         means.note("opens a tunnel, by which the worker reaches this farm")
@@ -182,12 +184,7 @@ def _folder(wish: Wish, facts: Facts) -> str:
     return folder
 
 
-def _host(wish: Wish, known: Host | None, facts: Facts) -> Host:
-    port = 0
-    if wish.way.tunnel:
-        port = known.port if known is not None and known.port else facts.port
-    if not 0 <= port < 65536:
-        raise HostUnready(f"{port} is no port", "Log in there and look.")
+def _host(wish: Wish, facts: Facts) -> Host:
     return Host(
         worker=wish.name,
         address=wish.address,
@@ -195,7 +192,7 @@ def _host(wish: Wish, known: Host | None, facts: Facts) -> Host:
         keeper=service.keeper_of(facts),
         home=facts.home,
         uid=facts.uid,
-        port=port,
+        tunnel=wish.way.tunnel,
         identity=wish.identity,
     )
 
@@ -208,6 +205,8 @@ def _admit(wish: Wish, made: Service, means: Means, keep: bool) -> None:
         token = secrets.token_urlsafe(32)
         means.remote.put(f"{made.host.folder}/token", f"{token}\n".encode(), 0o600)
         token_sha256 = sha256_of(token)
+    if wish.clearance is None:
+        means.note("unless it was said before, it may see public sources alone: --clearance embargoed is all")
     means.farm.admit(wish.name, wish.trust_domain, wish.clearance, token_sha256)
 
 

@@ -12,6 +12,24 @@ from typing import assert_never
 from coordinator.remote.book import Host, Keeper
 from coordinator.remote.checks import Facts
 
+#: What a bootstrap takes: whose files they are, and a root, mounts and devices of its own.
+_CAPABILITIES = (
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_CHROOT",
+)
+
 
 @dataclass(frozen=True)
 class Service:
@@ -31,6 +49,11 @@ class Service:
             return f"/etc/systemd/system/{self.unit}"
         return f"{self.host.home}/.config/systemd/user/{self.unit}"
 
+    @property
+    def lingering(self) -> str:
+        """A file that is there if the account's systemd needs no login to go on (systemd-logind)."""
+        return f"/var/lib/systemd/linger/{self.host.address.user}"
+
     def systemctl(self, *arguments: str) -> list[str]:
         """A command of its systemd."""
         if self.host.keeper is Keeper.SYSTEM:
@@ -41,10 +64,7 @@ class Service:
         """Start it, or start it anew."""
         match self.host.keeper:
             case Keeper.SYSTEM | Keeper.USER:
-                # Without a session of its own, a user's systemd ends with the login.
-                linger = [["loginctl", "enable-linger"]] if self.host.keeper is Keeper.USER else []
                 return [
-                    *linger,
                     self.systemctl("daemon-reload"),
                     self.systemctl("enable", "--quiet", self.unit),
                     self.systemctl("restart", self.unit),
@@ -112,18 +132,7 @@ def unit(made: Service, last: bool = False) -> bytes:
 
     A user's systemd may not take privileges away, and mmdebstrap needs newuidmap's there.
     """
-    hard = (
-        "NoNewPrivileges=yes\n"
-        "ProtectSystem=full\n"
-        "ProtectHome=yes\n"
-        "PrivateTmp=yes\n"
-        "ProtectKernelModules=yes\n"
-        "ProtectKernelLogs=yes\n"
-        "RestrictRealtime=yes\n"
-        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n"
-    )
     system = made.host.keeper is Keeper.SYSTEM
-    at_home = system and made.host.folder.startswith(("/home/", "/root/", "/run/user/"))
     return (
         "[Unit]\n"
         f"Description=patchfarm worker {made.host.worker}\n"
@@ -140,11 +149,37 @@ def unit(made: Service, last: bool = False) -> bytes:
         f"KillSignal={'SIGINT' if last else 'SIGTERM'}\n"
         "TimeoutStopSec=60\n"
         "UMask=0077\n"
-        f"{(hard.replace('ProtectHome=yes', 'ProtectHome=no') if at_home else hard) if system else ''}"
+        f"{_hardening(made.host.folder) if system else ''}"
         "\n"
         "[Install]\n"
         f"WantedBy={'multi-user.target' if system else 'default.target'}\n"
     ).encode()
+
+
+def _hardening(folder: str) -> str:
+    """What a worker does not need (systemd.exec(5)). mmdebstrap does need to mount, to make devices, and to be anybody.
+
+    Nor is an architecture forbidden, or a personality: what is bootstrapped runs programs of its own.
+    """
+    at_home = folder.startswith(("/home/", "/root/", "/run/user/"))
+    return (
+        "NoNewPrivileges=yes\n"
+        "ProtectSystem=strict\n"
+        f"ReadWritePaths={folder}\n"
+        f"ProtectHome={'no' if at_home else 'yes'}\n"
+        "PrivateTmp=yes\n"
+        "ProtectHostname=yes\n"
+        "ProtectControlGroups=yes\n"
+        "ProtectKernelTunables=yes\n"
+        "ProtectKernelModules=yes\n"
+        "ProtectKernelLogs=yes\n"
+        "RestrictRealtime=yes\n"
+        "RestrictNamespaces=mnt pid uts ipc\n"
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n"
+        f"CapabilityBoundingSet={' '.join(_CAPABILITIES)}\n"
+        "SystemCallFilter=~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap\n"
+        "SystemCallErrorNumber=EPERM\n"
+    )
 
 
 def script() -> bytes:

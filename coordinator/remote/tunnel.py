@@ -2,8 +2,9 @@
 """Where a worker finds the farm: at addresses of its own network, or through a tunnel that the farm keeps open to it.
 
 A farm whose web service and broker listen to this machine alone needs nothing else to change for a tunnel: OpenSSH
-makes both appear on the host, the web service on a port of its loopback, the broker as a socket that only the login's
-account may open. `python -m coordinator.remote.tunnel WORKER` is the process that holds one; supervisord restarts it.
+makes both appear on the host, as sockets in a folder that only the login's account may open. A port would be anybody's
+there while the tunnel is down, and the worker's token with it. `python -m coordinator.remote.tunnel WORKER` is the
+process that holds one; supervisord restarts it.
 """
 
 import ipaddress
@@ -21,10 +22,10 @@ from coordinator.embedded.services import Program
 from coordinator.errors import BadRequest, FarmDown, PatchfarmError
 from coordinator.remote.book import Book, Host
 
-#: The socket's name in a worker's folder.
-SOCKET = "broker.sock"
+#: The sockets' names in a worker's folder.
+WEB, BROKER = "farm.sock", "broker.sock"
 #: A unix socket's path has at most 107 bytes (unix(7)), and sshd binds it as it is.
-LONGEST = 107 - len(SOCKET) - 1
+LONGEST = 107 - len(BROKER) - 1
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,9 @@ def worker_settings(way: Way, host: Host) -> dict[str, str]:
     """The two addresses as the worker on that host is told them."""
     if not way.tunnel:
         return {"PATCHFARM_URL": way.url, "PATCHFARM_BROKER": way.broker}
-    socket = f"{host.folder}/{SOCKET}"
     return {
-        "PATCHFARM_URL": f"http://127.0.0.1:{host.port}",
-        "PATCHFARM_BROKER": f"redis+socket://{socket}?virtual_host=0",
+        "PATCHFARM_URL": f"unix://{host.folder}/{WEB}",
+        "PATCHFARM_BROKER": f"redis+socket://{host.folder}/{BROKER}?virtual_host=0",
     }
 
 
@@ -112,14 +112,14 @@ def forwards(host: Host, web: str, broker: Path) -> list[str]:
     return [
         "-N",
         "-R",
-        f"127.0.0.1:{host.port}:{web}",
+        f"{host.folder}/{WEB}:{web}",
         "-R",
-        f"{host.folder}/{SOCKET}:{broker}",
+        f"{host.folder}/{BROKER}:{broker}",
     ]
 
 
 def _hold(worker: str) -> None:
-    """Become the OpenSSH client that holds the tunnel, after the socket that a cut one left behind was removed."""
+    """Become the OpenSSH client that holds the tunnel, after the sockets that a cut one left behind were removed."""
     settings = config.load()
     book = Book(settings.paths.hosts)
     host = book.find(worker)
@@ -127,7 +127,8 @@ def _hold(worker: str) -> None:
         raise PatchfarmError(f"{worker} is not in {book.folder}", "Add it again with `patchfarm worker add`.")
     ssh = login(host, book.known_hosts)
     # sshd does not bind over a file (StreamLocalBindUnlink in its manual is the server's to set).
-    subprocess.run([*ssh, host.address.host, "rm", "-f", "--", f"{host.folder}/{SOCKET}"], timeout=60)
+    left = [f"{host.folder}/{name}" for name in (WEB, BROKER)]
+    subprocess.run([*ssh, host.address.host, "rm", "-f", "--", *left], timeout=60)
     socket = services.redis_socket(preparation.sockets(settings.paths))
     argv = [*ssh, *forwards(host, settings.listen, socket), host.address.host]
     os.execvp("ssh", argv)  # noqa: S606  # supervisord sees the client itself, and Python's memory is given back

@@ -53,7 +53,7 @@ def judge(report: Report, source: Source, texts: Mapping[str, bytes]) -> Judgeme
             return Judgement(JobState.FAILED, f"{report.outcome}: {report.reason}")
         case Outcome.CANCELLED:
             return Judgement(JobState.CANCELLED, report.reason or "cancelled")
-        case Outcome.BROKEN:
+        case Outcome.BROKEN | Outcome.GIVEN_BACK:
             return Judgement(None, report.reason)
         case _ as unreachable:
             assert_never(unreachable)

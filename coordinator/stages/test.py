@@ -62,7 +62,7 @@ def judge(report: Report, summary: str | None) -> Judgement:
             return Judgement(JobState.FAILED, f"{report.outcome}: {report.reason}", tests)
         case Outcome.CANCELLED:
             return Judgement(JobState.CANCELLED, report.reason or "cancelled")
-        case Outcome.BROKEN:
+        case Outcome.BROKEN | Outcome.GIVEN_BACK:
             return Judgement(None, report.reason)
         case _ as unreachable:
             assert_never(unreachable)

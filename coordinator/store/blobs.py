@@ -41,13 +41,14 @@ class FolderBlobs:
     def put(self, sha256: str, size: int, stream: BinaryIO) -> None:
         """Keep what the stream holds; raises BadSource where digest or size differ, DiskFull where there is no room.
 
-        What is here already is not read again, and kept as if it had just come.
+        What is here already is kept as if it had just come. It is no less asked for: who knows a digest alone has not
+        brought a file.
         """
         if not _NAME.fullmatch(sha256) or size < 0:
             raise BadRequest("a blob has 64 lower-case hexadecimal digits for a name, and a size")
         place = self._place(sha256)
         if self._touch(place):
-            _check_size(sha256, size, place.stat().st_size)
+            _check(sha256, size, stream)
             return
         with room_in(self._root):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +128,7 @@ def _write(place: Path, sha256: str, size: int, stream: BinaryIO, at: float) -> 
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            _copy(sha256, size, stream, file)
+            _check(sha256, size, stream, file.write)
             file.flush()
             os.utime(file.fileno(), (at, at))
             os.fsync(file.fileno())
@@ -136,12 +137,13 @@ def _write(place: Path, sha256: str, size: int, stream: BinaryIO, at: float) -> 
         part.unlink(missing_ok=True)
 
 
-def _copy(sha256: str, size: int, stream: BinaryIO, into: BinaryIO) -> None:
+def _check(sha256: str, size: int, stream: BinaryIO, write: Callable[[bytes], object] = len) -> None:
+    """Read it to its end, and hand on what it says; raises BadSource where that is not what was announced."""
     digest, count = hashlib.sha256(), 0
     # One byte more than announced is enough to know that there are too many.
     while chunk := stream.read(min(_CHUNK, size + 1 - count)):
         digest.update(chunk)
-        into.write(chunk)
+        write(chunk)
         count += len(chunk)
     _check_size(sha256, size, count)
     if digest.hexdigest() != sha256:

@@ -25,7 +25,9 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 #: How long a writer waits for another before it gives up, in seconds.
 _PATIENCE = 30
 #: Names in PostgreSQL's table of advisory locks; any numbers that nothing else uses.
-_MIGRATION_LOCK, _ADDITION_LOCK = 0x7061746368, 0x7061746369
+_MIGRATION_LOCK, ADDITIONS, CLAIMS = 0x7061746368, 0x7061746369, 0x706174636A
+#: No room for a page, or for the index of the write-ahead log, which the first reader needs, too.
+_SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 #: Pools of a parent process. Closing their connections here would end the parent's.
 _inherited: list[Pool] = []
 
@@ -58,10 +60,10 @@ def for_writing(engine: Engine) -> Engine:
     return engine.execution_options(writes=True)
 
 
-def one_at_a_time(connection: Connection) -> None:
-    """Wait until no other transaction that called this is open; under SQLite no two ever write at once."""
+def one_at_a_time(connection: Connection, name: int) -> None:
+    """Wait until no other transaction that called this by that name is open; under SQLite no two ever write at once."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:name)"), {"name": _ADDITION_LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:name)"), {"name": name})
 
 
 def migrate(engine: Engine, to: str = "head") -> None:
@@ -117,7 +119,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _translate(context: ExceptionContext) -> None:
     error: Any = context.original_exception
-    full = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    full = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL
     if full or isinstance(error, postgres.DiskFull):
         raise DiskFull("no space is left on the database's disk") from error
 

@@ -4,23 +4,26 @@
 What a worker says of itself and what the operator decided about it are kept apart: neither can write over the other.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator.duty import Held
-from coordinator.errors import UnknownName
+from coordinator.errors import NotAllowed, UnknownName
 from coordinator.model import Clearance, JobState, Role, Worker
 from coordinator.store import rows
+from coordinator.store.put import put
 from coordinator.store.tables import admissions, jobs, tokens, workers
 from workers.wire.report import Offer
 
 
 def seen(connection: sa.Connection, offer: Offer, at: datetime) -> None:
-    """A worker gave a sign of life."""
-    _put(connection, workers, rows.of_offer(offer, at))
+    """A worker gave a sign of life. Raises NotAllowed for one that has no token: it was dismissed a moment ago."""
+    its = sa.select(tokens.c.sha256).where(tokens.c.name == offer.worker, tokens.c.role == Role.WORKER)
+    # Whoever dismisses it now waits until it is seen, and forgets that too.
+    if connection.execute(its.with_for_update(read=True)).first() is None:
+        raise NotAllowed(f"the worker {offer.worker} was dismissed", "`patchfarm worker add` admits it again.")
+    put(connection, workers, rows.of_offer(offer, at))
 
 
 def admit(connection: sa.Connection, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
@@ -28,22 +31,23 @@ def admit(connection: sa.Connection, name: str, trust_domain: str | None, cleara
     decided: rows.Values = {"trust_domain": trust_domain, "clearance": clearance, "draining": None}
     said = {column: value for column, value in decided.items() if value is not None}
     kept = [column for column in decided if column not in said]
-    _put(connection, admissions, {"name": name} | _undecided(name) | said, kept)
+    put(connection, admissions, {"name": name} | _undecided(name) | said, kept)
 
 
 def drain(connection: sa.Connection, name: str, draining: bool) -> None:
     """Raises UnknownName for one neither seen nor admitted."""
     _check_known(connection, name)
     decided: rows.Values = {"draining": draining}
-    _put(connection, admissions, {"name": name} | _undecided(name) | decided, ("trust_domain", "clearance"))
+    put(connection, admissions, {"name": name} | _undecided(name) | decided, ("trust_domain", "clearance"))
 
 
 def dismiss(connection: sa.Connection, name: str) -> None:
     """Forget it and its token. Raises UnknownName."""
     _check_known(connection, name)
+    # The token first: see `seen`.
+    connection.execute(sa.delete(tokens).where(tokens.c.name == name, tokens.c.role == Role.WORKER))
     for table in (workers, admissions):
         connection.execute(sa.delete(table).where(table.c.name == name))
-    connection.execute(sa.delete(tokens).where(tokens.c.name == name, tokens.c.role == Role.WORKER))
 
 
 def known(connection: sa.Connection) -> list[Worker]:
@@ -70,7 +74,7 @@ def held(connection: sa.Connection) -> list[Held]:
 def grant(connection: sa.Connection, name: str, role: Role, token_sha256: str) -> None:
     """Replaces that name's token of the role, and this token's name."""
     connection.execute(sa.delete(tokens).where(tokens.c.sha256 == token_sha256))
-    _put(connection, tokens, {"name": name, "role": role, "sha256": token_sha256})
+    put(connection, tokens, {"name": name, "role": role, "sha256": token_sha256})
 
 
 def bearer(connection: sa.Connection, token_sha256: str) -> tuple[str, Role] | None:
@@ -81,23 +85,11 @@ def bearer(connection: sa.Connection, token_sha256: str) -> tuple[str, Role] | N
 
 
 def _undecided(name: str) -> rows.Values:
-    """What counts until the operator says something else."""
-    return {"trust_domain": name, "clearance": Clearance.EMBARGOED, "draining": False}
+    """What counts until the operator says something else: least is what can be given by mistake."""
+    return {"trust_domain": name, "clearance": Clearance.PUBLIC, "draining": False}
 
 
 def _check_known(connection: sa.Connection, name: str) -> None:
     queries = [sa.select(table.c.name).where(table.c.name == name) for table in (workers, admissions)]
     if connection.execute(sa.union(*queries)).first() is None:
         raise UnknownName(f"there is no worker {name[:80]!r}", "`patchfarm worker list` shows those that there are.")
-
-
-def _put(connection: sa.Connection, table: sa.Table, values: rows.Values, kept: Sequence[str] = ()) -> None:
-    """Insert the row, or change the one with the same primary key, but for the columns that are `kept` there."""
-    keys = list(table.primary_key)
-    changed = {name: value for name, value in values.items() if name not in kept}
-    put: sa.Insert
-    if connection.dialect.name == "postgresql":
-        put = postgresql.insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
-    else:
-        put = sqlite.insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
-    connection.execute(put)

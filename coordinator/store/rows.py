@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping as Row
 from coordinator.duty import Held
 from coordinator.errors import PatchfarmError
 from coordinator.events import Instruction
+from coordinator.expectations import own_seconds
 from coordinator.model import Approval, Clearance, File, HistoryEntry, Job, OpenJob, Past, Source, Update, Worker
 from workers.wire import codec
 from workers.wire.order import JobKey
@@ -90,7 +91,7 @@ def to_worker(row: Row) -> Worker:
     """One worker, from its row and the one of its admission, which may be empty."""
     known = {name: row[name] for name in ("name", "last_seen_at", *_OFFER)}
     if row["trust_domain"] is None:
-        return Worker(**known, trust_domain=row["name"], clearance=Clearance.EMBARGOED, draining=False)
+        return Worker(**known, trust_domain=row["name"], clearance=Clearance.PUBLIC, draining=False)
     return Worker(**known, **_only(row, ("trust_domain", "clearance", "draining")))
 
 
@@ -109,7 +110,7 @@ def to_open_job(row: Row) -> OpenJob:
 
 def to_past(row: Row) -> Past:
     """How a job that was reported went."""
-    seconds = (row["ended_at"] - row["started_at"]).total_seconds()
+    seconds = own_seconds(row["report"], row["ended_at"] - row["started_at"])
     used = row["report"].usage
     what = _only(row, ("kind", "arch", "tier"))
     return Past(

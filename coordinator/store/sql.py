@@ -4,6 +4,7 @@
 Every method is one transaction. It decides nothing: what an update becomes is the pipeline's word.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from coordinator.duty import Held
-from coordinator.errors import Fenced, StaleUpdate, UnknownName
+from coordinator.errors import Fenced, PatchfarmError, StaleUpdate, UnknownName
 from coordinator.events import Instruction, due_at
 from coordinator.model import (
     ENDED,
@@ -28,9 +29,11 @@ from coordinator.model import (
     Worker,
 )
 from coordinator.ports import A_DAY, Due, Lease, accept
-from coordinator.store import chain, database, parts, roster, rows, tables, work
+from coordinator.store import arrivals, chain, database, parts, roster, rows, tables, work
 from workers.wire.order import JobKey
 from workers.wire.report import Offer
+
+_LOG = logging.getLogger(__name__)
 
 #: What an id column holds; a number from an address may be larger, and is then nobody's.
 _LARGEST = 2**31 - 1
@@ -72,7 +75,7 @@ class SqlStore:
         where it raises nothing is kept.
         """
         with self._writing() as connection:
-            database.one_at_a_time(connection)
+            database.one_at_a_time(connection, database.ADDITIONS)
             check(parts.read(connection, _beside(update)))
             added = replace(update, id=parts.add(connection, update), revision=1)
             _record(connection, added, chain.begin_entry(added, event, detail), instructions)
@@ -89,10 +92,23 @@ class SqlStore:
         return found[0]
 
     def save(
-        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+        self,
+        before: Update,
+        after: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Held]], None] | None = None,
     ) -> Update:
-        """Keep `after` if the row still has `before.revision`; append history and outbox in the same transaction."""
+        """Keep `after` if the row still has `before.revision`; append history and outbox in the same transaction.
+
+        `check`, where there is one, is given every attempt that a worker has, read in the same transaction, while
+        nobody else saves with one; where it raises nothing is kept.
+        """
         with self._writing() as connection:
+            if check is not None:
+                database.one_at_a_time(connection, database.CLAIMS)
+                check(roster.held(connection))
             if not parts.change(connection, before, after):
                 raise StaleUpdate(f"update {before.id} is no longer at revision {before.revision}")
             saved = replace(after, id=before.id, revision=before.revision + 1)
@@ -161,13 +177,29 @@ class SqlStore:
             return work.past(connection, last)
 
     def due(self, now: datetime, longest: timedelta = A_DAY) -> list[Due]:
-        """Outbox rows whose time has come, oldest first; one that is further ahead than `longest` is due as well."""
+        """Outbox rows whose time has come, oldest first; one that is further ahead than `longest` is due as well.
+
+        One that cannot be read stays for a version that can, and what waits for it says so.
+        """
         box = tables.outbox
         come = sa.or_(box.c.due_at <= now, box.c.due_at > now + longest)
         query = sa.select(box).where(box.c.done.is_(False), come).order_by(box.c.number)
         with self._reading() as connection:
             found = connection.execute(query).mappings().all()
-        return [Due(row["number"], row["update_id"], rows.to_instruction(row), row["tries"]) for row in found]
+        return [due for due in map(self._read_due, found) if due is not None]
+
+    def _read_due(self, row: sa.RowMapping) -> Due | None:
+        """None where it cannot be read; the log says so once, and the row for ever."""
+        try:
+            return Due(row["number"], row["update_id"], rows.to_instruction(row), row["tries"])
+        except (PatchfarmError, ValueError) as error:
+            why = f"it cannot be carried out by this version: {error}"
+        if row["last_error"] != why:
+            _LOG.error("action=instruction-set-aside update=%s row=%s: %s", row["update_id"], row["number"], why)
+            with self._writing() as connection:
+                box = tables.outbox
+                connection.execute(sa.update(box).where(box.c.number == row["number"]).values(last_error=why))
+        return None
 
     def done(self, due: Due) -> None:
         """The instruction was carried out."""
@@ -195,8 +227,25 @@ class SqlStore:
         with self._reading() as connection:
             return [Waiting(row.name, row.tries, row.due_at, row.last_error) for row in connection.execute(query)]
 
+    def tidy(self, before: datetime) -> None:
+        """Forget what was due before then and is carried out, and what attempts that are over have brought."""
+        box = tables.outbox
+        with self._writing() as connection:
+            connection.execute(sa.delete(box).where(box.c.done.is_(True), box.c.due_at < before))
+            arrivals.forget(connection)
+
+    def arrived(self, job: JobKey, attempt: int, sha256: str, size: int) -> None:
+        """An attempt has brought a file, which is here now."""
+        with self._writing() as connection:
+            arrivals.add(connection, job, attempt, sha256, size)
+
+    def brought(self, job: JobKey, attempt: int) -> dict[str, int]:
+        """What an attempt that has not ended has brought: sizes by sha256."""
+        with self._reading() as connection:
+            return arrivals.of(connection, job, attempt)
+
     def seen(self, offer: Offer, at: datetime) -> None:
-        """A worker gave a sign of life. What the operator decided about it stays."""
+        """A worker gave a sign of life. Raises NotAllowed for one without a token."""
         with self._writing() as connection:
             roster.seen(connection, offer, at)
 

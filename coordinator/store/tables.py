@@ -96,8 +96,22 @@ jobs = Table(
     _column("tests", Json(tuple[TestResult, ...])),
     _column("failed_on", Json(tuple[str, ...])),
     _column("dep_waits", Integer),
+    _column("misses", Integer),
+    _column("given_back", Integer),
     _column("claim", Words),
     Index("jobs_by_state", "state"),
+)
+
+#: The files that an attempt has brought: it can report no others.
+arrivals = Table(
+    "arrivals",
+    metadata,
+    _owner(),
+    Column("kind", Choice(JobKind), primary_key=True),
+    Column("arch", Choice(Arch), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", Words, primary_key=True),
+    _column("size", BigInteger),
 )
 
 approvals = Table(

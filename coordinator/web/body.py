@@ -6,14 +6,21 @@ A handler names its bearer before its body: dependencies are met in order, and n
 
 import io
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, BinaryIO, TypeVar
 
 import anyio.from_thread
-from fastapi import Depends, Request
+import anyio.to_thread
+from fastapi import Depends, Request, Response
 
+from coordinator.errors import BadRequest
 from workers.wire.codec import decode
 
 T = TypeVar("T")
+
+#: The most one file may have; a larger one gets 413.
+MAX_FILE = 8 << 30
+#: What one read of an arriving body asks for.
+_CHUNK = 1 << 20
 
 
 async def raw(request: Request) -> bytes:
@@ -31,6 +38,17 @@ def wire(kind: type[T]) -> Callable[[bytes], T]:
         return decode(kind, data)
 
     return read
+
+
+async def receive(request: Request, keep: Callable[[int, BinaryIO], None]) -> Response:
+    """Give the body to `keep` as it arrives, with its length; needs Content-Length. Answers that it is kept."""
+    length = request.headers.get("Content-Length", "")
+    if not length.isascii() or not length.isdigit():
+        raise BadRequest("an upload says its Content-Length")
+    stream = io.BufferedReader(Incoming(aiter(request.stream())), _CHUNK)
+    # Threads of their own: slow uploads must not keep everybody else waiting.
+    await anyio.to_thread.run_sync(keep, int(length), stream, limiter=request.app.state.uploads)
+    return Response(status_code=204)
 
 
 class Incoming(io.RawIOBase):

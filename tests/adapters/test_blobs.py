@@ -90,16 +90,19 @@ def test_a_blob_is_for_its_owner_alone(blobs: Blobs) -> None:
     assert stat.S_IMODE(blobs.path(SHA256).stat().st_mode) == 0o600
 
 
-def test_what_is_here_already_is_not_read_again(blobs: Blobs) -> None:
+def test_what_is_here_already_has_to_come_no_less_and_stays_as_it_is(blobs: Blobs, root: Path) -> None:
     blobs.add(DATA)
-    stream = io.BytesIO(DATA)
-    blobs.put(SHA256, len(DATA), stream)
-    assert stream.tell() == 0
+    blobs.put(SHA256, len(DATA), io.BytesIO(DATA))
+    with pytest.raises(BadSource, match="was announced, and the bytes have"):
+        blobs.put(SHA256, len(DATA), io.BytesIO(b"x" * len(DATA)))
+    with pytest.raises(BadSource, match=f"{len(DATA)} bytes were announced, 0 came"):
+        blobs.put(SHA256, len(DATA), io.BytesIO())
+    assert [path.read_bytes() for path in files(root)] == [DATA]
 
 
 def test_a_known_digest_with_another_size_is_refused(blobs: Blobs) -> None:
     blobs.add(DATA)
-    with pytest.raises(BadSource, match=f"3 bytes were announced, {len(DATA)} came"):
+    with pytest.raises(BadSource, match="3 bytes were announced, more than that came"):
         blobs.put(SHA256, 3, io.BytesIO(DATA))
 
 

@@ -3,6 +3,7 @@
 
 import multiprocessing
 import os
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,12 +16,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from coordinator.errors import BadRequest, DiskFull, PatchfarmError
-from coordinator.events import Plan
+from coordinator.events import Confirm, Plan
 from coordinator.model import Clearance, Worker
 from coordinator.store import chain, database, tables
 from coordinator.store.sql import SqlStore, open_store
 from tests.adapters.cluster import Cluster
-from tests.adapters.store_kit import NOW, full, job, leased, update
+from tests.adapters.store_kit import MINUTE, NOW, full, job, leased, update
 from workers.wire.arch import Arch, Tier
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -86,6 +87,22 @@ def test_a_worker_that_an_earlier_version_knew_is_still_known(url: str) -> None:
     moment, tiers = datetime(2026, 1, 1, 12, tzinfo=UTC), {Arch.AMD64: Tier.NATIVE}
     expected = Worker("w1", tiers, 2, moment, "", 1, 0, "w1", Clearance.EMBARGOED, False)
     assert SqlStore(engine).workers() == [expected]
+    engine.dispose()
+
+
+def test_workers_of_an_earlier_version_keep_their_clearance_and_what_was_decided(url: str) -> None:
+    engine = database.connect(url)
+    database.migrate(engine, to="0005")
+    for name, role in (("granted", "worker"), ("decided", "worker"), ("person", "person")):
+        run(engine, f"INSERT INTO tokens VALUES ('{name}', '{role}', '{name}')")  # noqa: S608
+    run(engine, "INSERT INTO admissions VALUES ('decided', 'rack-1', 'public', true)")
+    database.migrate(engine)
+    with engine.begin() as connection:
+        found = connection.execute(sa.select(tables.admissions).order_by("name")).all()
+    assert [tuple(row) for row in found] == [
+        ("decided", "rack-1", Clearance.PUBLIC, True),
+        ("granted", "granted", Clearance.EMBARGOED, False),
+    ]
     engine.dispose()
 
 
@@ -166,11 +183,42 @@ def test_why_an_instruction_waits_stands_in_the_outbox(engine: sa.Engine, store:
     assert (row.name, row.instruction, row.last_error, row.tries, row.done) == ("Plan", "{}", "no worker", 1, False)
 
 
-def test_an_instruction_that_is_not_known_says_so(engine: sa.Engine, store: SqlStore) -> None:
+POISON = "UPDATE outbox SET {} WHERE number = 1"
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        POISON.format("name = 'Explode'"),
+        POISON.format("instruction = '{\"x\": 1}'"),
+        POISON.format("instruction = '?'"),
+    ],
+)
+def test_an_instruction_that_cannot_be_read_says_so_once_and_keeps_no_other_waiting(
+    engine: sa.Engine, store: SqlStore, caplog: pytest.LogCaptureFixture, poison: str
+) -> None:
     store.add(update(), "SourceAccepted", "", [Plan()])
-    run(engine, "UPDATE outbox SET name = 'Explode'")
-    with pytest.raises(PatchfarmError, match="Explode"):
-        store.due(NOW)
+    store.add(update(), "SourceAccepted", "", [Plan()])
+    run(engine, poison)
+    for _ in range(3):
+        assert [due.update for due in store.due(NOW)] == [2]
+    assert "cannot be carried out by this version" in store.waiting(1)[0].last_error
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    run(engine, "UPDATE outbox SET name = 'Plan', instruction = '{}'")
+    assert [due.update for due in store.due(NOW)] == [1, 2]
+
+
+def test_what_was_carried_out_long_ago_is_in_the_outbox_no_more(engine: sa.Engine, store: SqlStore) -> None:
+    for _ in range(2):
+        store.add(update(), "SourceAccepted", "", [Plan(), Confirm()])
+    for due in store.due(NOW)[:3]:
+        store.done(due)
+    store.tidy(NOW)
+    with engine.begin() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.outbox)).scalar() == 4
+    store.tidy(NOW + MINUTE)
+    with engine.begin() as connection:
+        assert connection.execute(sa.select(tables.outbox.c.number)).scalars().all() == [4]
 
 
 def test_a_forked_process_uses_connections_of_its_own(store: SqlStore) -> None:
@@ -196,6 +244,22 @@ def test_sqlite_lets_readers_go_on_and_checks_foreign_keys(tmp_path: Path) -> No
         with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):
             writer.exec_driver_sql("INSERT INTO files VALUES (7, 'source', 0, 'name', 'sha256', 1)")
     engine.dispose()
+
+
+def test_who_opens_it_on_a_full_disk_is_told_so_even_if_only_to_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/farm.sqlite3"
+    open_store(url).close()
+    store = SqlStore(database.connect(url))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The index begins as a file of three bytes; what a full disk has no room for is its first page.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(DiskFull):
+            store.updates()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.updates() == []
+    store.close()
 
 
 def test_a_full_disk_under_sqlite_is_told_apart_and_what_was_kept_stays(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from coordinator.store import chain
 from tests.adapters.store_kit import DSC, MINUTE, NOW, at_once, full, job, leased, update
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import JobKey, JobKind
-from workers.wire.report import Outcome, Report, Usage
+from workers.wire.report import Outcome, Report, StepTiming, Usage
 
 KEY = JobKey(1, JobKind.BUILD, Arch.AMD64)
 RING = Ring(JobKind.BUILD, Arch.AMD64, 1)
@@ -221,10 +221,22 @@ def test_the_past_is_what_succeeded_of_the_last_updates(store: Store) -> None:
     for kind in (JobKind.BUILD, JobKind.TEST):
         key = JobKey(1, kind, Arch.AMD64)
         used = Usage(60.0, 1 << 40, 9, 0)
-        report = Report(key, 1, Outcome.FINISHED, "", (), (), "", "", Tier.NATIVE, "w1", usage=used)
+        report = Report(
+            key,
+            1,
+            Outcome.FINISHED,
+            "",
+            (StepTiming("compile", 0, 40.0, 1.0),),
+            (),
+            "",
+            "",
+            Tier.NATIVE,
+            "w1",
+            usage=used,
+        )
         done = replace(leased(), kind=kind, state=JobState.SUCCEEDED, ended_at=NOW + took, report=report)
         add(store, update(done, leased(Arch.I386)))
-    last = Past("hello", JobKind.TEST, Arch.AMD64, Tier.NATIVE, 90.0, 60.0, 1 << 40)
+    last = Past("hello", JobKind.TEST, Arch.AMD64, Tier.NATIVE, 41.0, 60.0, 1 << 40)
     assert store.past(2) == [replace(last, kind=JobKind.BUILD), last]
     assert store.past(1) == [last]
 

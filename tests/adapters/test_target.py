@@ -115,6 +115,14 @@ def test_preparing_again_keeps_what_is_published_and_the_archives_key(layout: La
     assert layout.certificate.read_bytes() == before
 
 
+def test_a_suite_that_no_recipe_names_any_more_keeps_nobody_from_publishing_to_the_others(layout: Layout) -> None:
+    repository = Repository(layout)
+    repository.prepare([SUITE], str(RELEASE.cert).encode())
+    arrive(layout)
+    repository.take_in()
+    assert versions(layout) == ["1.0-1"]
+
+
 def test_a_source_that_is_removed_may_be_published_again(layout: Layout) -> None:
     arrive(layout)
     Repository(layout).take_in()

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How errors end, and where the farm and the token come from."""
 
+import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from coordinator import config
 from coordinator.cli.main import app, run
@@ -40,6 +43,17 @@ def test_what_nobody_foresaw_leaves_its_traceback_in_a_file(capsys: pytest.Captu
     file = Path(re.search(r"(\S+)\.$", said.strip())[1])  # type: ignore[index]
     assert "Traceback" in file.read_text()
     file.unlink()
+
+
+@pytest.mark.parametrize(("terminal", "longest"), [(True, 40), (False, 80)])
+def test_an_error_is_broken_between_words_on_a_terminal_and_nowhere_else(terminal: bool, longest: int) -> None:
+    words = "the host build7.example.org is not ready: no container engine answers"
+    said = io.StringIO()
+    console = Console(file=said, width=40, force_terminal=terminal, color_system=None)
+    run(["list"], replace(raising(FarmDown(words)), err=console))
+    lines = said.getvalue().splitlines()
+    assert " ".join(line.strip() for line in lines).startswith(f"error: {words} fault: the farm")
+    assert longest - 12 < max(map(len, lines)) <= longest
 
 
 @pytest.mark.parametrize("arguments", [("nope",), ("show",), ("show", "x"), ("show", "0"), ("log", "1", "vax")])

@@ -58,6 +58,11 @@ def test_the_list_says_who_takes_no_work(presence: Presence, draining: bool, sai
     assert (said in text, "2:08 ago" in text) == (True, True)
 
 
+def test_a_long_host_name_is_whole_in_eighty_columns() -> None:
+    worker = replace(WORKER, name="w-arm64-2", tiers=TIERS, host="build7-with-a-long-name.security.example.org")
+    assert worker.host in shown(Duty(worker, Presence.UP, (Held("w-arm64-2", KEY, 3, NOW),)))
+
+
 def test_no_name_is_cut_where_there_is_too_little_room() -> None:
     name, domain = "a-worker-with-a-rather-long-name", "a-domain-that-is-no-shorter"
     text = shown(Duty(replace(WORKER, name=name, trust_domain=domain), Presence.UP, ()), width=70)

@@ -3,13 +3,21 @@
 
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from coordinator.config import Home
 from coordinator.embedded import preparation
-from coordinator.errors import PatchfarmError
+from coordinator.errors import PatchfarmError, UnknownName
+from coordinator.model import Clearance, Role
+from tests.fakes.store import MemoryStore
+from workers.wire.arch import Arch, Tier
+from workers.wire.report import Offer
+
+OFFER = Offer("here", {Arch.AMD64: Tier.NATIVE}, 1, "host", 1, 1 << 30)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -51,6 +59,23 @@ def test_a_token_is_made_once_of_256_bits_and_only_its_owner_may_read_it(home: H
     assert preparation.token(home, "me.token") == token
     assert preparation.token(home, "worker.token") != token
     assert mode(home.secrets / "me.token") == 0o600
+
+
+def test_the_farms_own_worker_may_see_all_until_a_person_says_otherwise() -> None:
+    store = MemoryStore()
+    preparation.grant(store, "here", Role.WORKER, "secret")
+    store.seen(OFFER, NOW)
+    assert [worker.clearance for worker in store.workers()] == [Clearance.EMBARGOED]
+    store.admit("here", None, Clearance.PUBLIC)
+    preparation.grant(store, "here", Role.WORKER, "secret")
+    assert [worker.clearance for worker in store.workers()] == [Clearance.PUBLIC]
+
+
+def test_no_worker_is_made_of_a_person() -> None:
+    store = MemoryStore()
+    preparation.grant(store, "sam", Role.PERSON, "secret")
+    with pytest.raises(UnknownName):
+        store.drain("sam", True)
 
 
 def test_sockets_are_in_the_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,10 @@ from workers.wire.order import Index
 
 
 class MemoryArchive:
-    """An Archive of the sources that were put in; `unreachable` is what stands on the way, `gone` what it lost."""
+    """An Archive of the sources that were put in; `unreachable` is what stands on the way, `gone` what it lost.
+
+    The indices of suites that are `broken` do not verify; every other can be read.
+    """
 
     def __init__(self) -> None:
         self._sources: dict[str, list[SourceEntry]] = {}
@@ -26,6 +29,7 @@ class MemoryArchive:
         self.has: dict[str, list[Package]] = {}
         self.unreachable = ""
         self.gone: set[str] = set()
+        self.broken: set[str] = set()
 
     def put(self, suite: str, name: str, version: str, paths: Sequence[Path]) -> None:
         """Publish a source package in a suite; the newest comes last, as in a test's story."""
@@ -47,6 +51,8 @@ class MemoryArchive:
 
     def packages(self, index: Index, keyring: Path, arch: Arch, names: frozenset[str]) -> list[Package]:
         self._answer()
+        if index.suite in self.broken:
+            raise ArchiveUnreachable(f"the index of {index.suite} has another sha256 than its Release says")
         offered = self.has.get(index.suite, [])
         return [each for each in offered if not names.isdisjoint({each.name, *(name for name, _ in each.provides)})]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from coordinator.duty import Held
-from coordinator.errors import BadRequest, Fenced, StaleUpdate, UnknownName
+from coordinator.errors import BadRequest, DiskFull, Fenced, NotAllowed, StaleUpdate, UnknownName
 from coordinator.events import Instruction, due_at
+from coordinator.expectations import own_seconds
 from coordinator.model import (
     ENDED,
     Clearance,
@@ -44,12 +45,17 @@ class Admission:
     """What the operator decided about a worker."""
 
     trust_domain: str
-    clearance: Clearance = Clearance.EMBARGOED
+    clearance: Clearance = Clearance.PUBLIC
     draining: bool = False
 
 
 class MemoryStore:
-    """A Store that forgets. `outbox` shows what SqlStore keeps in its table."""
+    """A Store that forgets. `outbox` shows what SqlStore keeps in its table.
+
+    While it is `full` no update is changed and no lease renewed.
+    """
+
+    full = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,6 +64,8 @@ class MemoryStore:
         self._offers: dict[str, tuple[Offer, datetime]] = {}
         self._admissions: dict[str, Admission] = {}
         self._tokens: dict[tuple[str, Role], str] = {}
+        self._arrivals: dict[tuple[JobKey, int], dict[str, int]] = {}
+        self._number = 0
         self.outbox: dict[int, Row] = {}
 
     def close(self) -> None:
@@ -86,9 +94,18 @@ class MemoryStore:
             return self._updates[update]
 
     def save(
-        self, before: Update, after: Update, event: str, detail: str, instructions: Sequence[Instruction]
+        self,
+        before: Update,
+        after: Update,
+        event: str,
+        detail: str,
+        instructions: Sequence[Instruction],
+        check: Callable[[Sequence[Held]], None] | None = None,
     ) -> Update:
         with self._lock:
+            self._need_room()
+            if check is not None:
+                check(self._held())
             now = self._updates.get(before.id)
             if now is None or now.revision != before.revision:
                 raise StaleUpdate(f"update {before.id} is no longer at revision {before.revision}")
@@ -110,6 +127,7 @@ class MemoryStore:
 
     def renew(self, job: JobKey, attempt: int, worker: str, until: datetime) -> bool:
         with self._lock:
+            self._need_room()
             update = self._updates.get(job.update)
             held = update and update.job(job.kind, job.arch)
             if not update or not held or (held.state, held.attempt, held.worker) != (JobState.LEASED, attempt, worker):
@@ -168,8 +186,23 @@ class MemoryStore:
             rows = [row for row in self.outbox.values() if row.due.update == update and not row.done]
         return [Waiting(type(row.due.instruction).__name__, row.due.tries, row.at, row.last_error) for row in rows]
 
+    def tidy(self, before: datetime) -> None:
+        with self._lock:
+            self.outbox = {number: row for number, row in self.outbox.items() if not row.done or row.at >= before}
+            held = {(each.job, each.attempt) for each in self._held()}
+            self._arrivals = {each: files for each, files in self._arrivals.items() if each in held}
+
+    def arrived(self, job: JobKey, attempt: int, sha256: str, size: int) -> None:
+        with self._lock:
+            self._arrivals[job, attempt] = self.brought(job, attempt) | {sha256: size}
+
+    def brought(self, job: JobKey, attempt: int) -> dict[str, int]:
+        return dict(self._arrivals.get((job, attempt), {}))
+
     def seen(self, offer: Offer, at: datetime) -> None:
         with self._lock:
+            if (offer.worker, Role.WORKER) not in self._tokens:
+                raise NotAllowed(f"the worker {offer.worker} was dismissed")
             self._offers[offer.worker] = (offer, at)
 
     def admit(self, name: str, trust_domain: str | None, clearance: Clearance | None) -> None:
@@ -195,6 +228,10 @@ class MemoryStore:
             return [_worker(*self._offers[name], self._admission(name)) for name in sorted(self._offers)]
 
     def held(self) -> list[Held]:
+        with self._lock:
+            return self._held()
+
+    def _held(self) -> list[Held]:
         found = [
             Held(job.worker, update.key(job), job.attempt, job.started_at)
             for update, job in self._jobs(JobState.LEASED)
@@ -211,6 +248,10 @@ class MemoryStore:
         with self._lock:
             return next((who for who, known in self._tokens.items() if known == token_sha256), None)
 
+    def _need_room(self) -> None:
+        if self.full:
+            raise DiskFull("no space is left on the database's disk")
+
     def _admission(self, name: str) -> Admission:
         return self._admissions.get(name, Admission(name))
 
@@ -219,12 +260,13 @@ class MemoryStore:
             raise UnknownName(f"there is no worker {name!r}")
 
     def _jobs(self, state: JobState) -> Iterator[tuple[Update, Job]]:
-        for update in self.updates(limit=len(self._updates)):
+        for update in sorted(self._updates.values(), key=lambda update: -update.id):
             yield from ((update, job) for job in update.jobs if job.state == state)
 
     def _tell(self, update: Update, instructions: Sequence[Instruction]) -> None:
         for instruction in instructions:
-            number = len(self.outbox) + 1
+            self._number += 1
+            number = self._number
             at = due_at(instruction, update.changed_at)
             self.outbox[number] = Row(Due(number, update.id, instruction, 0), at)
 
@@ -244,7 +286,7 @@ def _past(update: Update, job: Job) -> Past:
     assert job.tier
     assert job.started_at
     assert job.ended_at
-    used, seconds = job.report.usage, (job.ended_at - job.started_at).total_seconds()
+    used, seconds = job.report.usage, own_seconds(job.report, job.ended_at - job.started_at)
     return Past(update.source.name, job.kind, job.arch, job.tier, seconds, used.cpu_seconds, used.memory_bytes)
 
 

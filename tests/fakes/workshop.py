@@ -11,9 +11,8 @@ from pathlib import Path
 import requests
 
 from coordinator.dsc import without_epoch
-from coordinator.errors import Fenced as NotCurrent
 from coordinator.errors import PatchfarmError
-from coordinator.model import JobState, Update
+from coordinator.model import Update
 from coordinator.service import Coordinator
 from tests.fakes.world import Ringing
 from workers.attempt import Tools
@@ -26,7 +25,7 @@ from workers.sandbox.fake import FakeImages, FakeLayers, FakeSandbox, Play
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import decode, encode
 from workers.wire.order import Input, JobKey, JobKind, Order
-from workers.wire.report import Heartbeat, Offer, Report, Usage
+from workers.wire.report import Artifact, Heartbeat, Offer, Report, Usage
 from workers.worker import Worker
 
 #: What the containers of a job do, by the name of the step.
@@ -59,10 +58,7 @@ class Wire:
 
     def log(self, job: JobKey, attempt: int, offset: int, data: bytes) -> int:
         with _answers():
-            held = self._farm.store.load(job.update).job(job.kind, job.arch)
-            if held is None or (held.attempt, held.state, held.worker) != (attempt, JobState.LEASED, self._worker):
-                raise NotCurrent("it belongs to somebody else")
-            return self._farm.logs.append(job, attempt, offset, data)
+            return self._farm.add_to_log(self._worker, job, attempt, offset, data)
 
     def report(self, report: Report) -> None:
         with _answers():
@@ -72,9 +68,9 @@ class Wire:
         with _answers():
             shutil.copyfile(self._farm.blobs.path(wanted.sha256), into)
 
-    def store(self, sha256: str, size: int, path: Path) -> None:
+    def bring(self, job: JobKey, attempt: int, artifact: Artifact, path: Path) -> None:
         with _answers(), path.open("rb") as stream:
-            self._farm.blobs.put(sha256, size, stream)
+            self._farm.bring(self._worker, job, attempt, artifact.sha256, artifact.size, stream)
 
 
 @contextmanager
@@ -105,7 +101,10 @@ class Workbench(FakeSandbox):
 
 
 class Host:
-    """A worker on a machine of its own. `up` is whether it hears and is heard of; `dies` at its next claim."""
+    """A worker on a machine of its own. `up` is whether it hears and is heard of; `dies` at its next claim.
+
+    `ending` is what it was told, as by a signal.
+    """
 
     def __init__(
         self, farm: Coordinator, name: str, archs: tuple[Arch, ...], home: Path, script: Callable[[JobKey], Script]
@@ -114,14 +113,18 @@ class Host:
         self.name = name
         self.up = True
         self.dies = False
+        self.ending = End.NOT_YET
         self.bench = Workbench()
         self.wire = Wire(farm, name)
         self.wire.given = self._rehearse
         self._script = script
         tiers = dict.fromkeys(archs, Tier.NATIVE)
-        self._config = WorkerConfig("", "", name, home / "token", "farm", home, 1, tiers, name, 4, 16 << 30, 1 << 30)
-        tools = Tools(self.wire, self.bench, FakeImages(Base("sha256:base")), FakeLayers(), "farm", name)
-        self._worker = Worker(self._config, self.wire, lambda: tools, lambda: End.NOT_YET)
+        self._config = WorkerConfig(
+            "", "", name, home / "token", "farm", home, 1, tiers, name, 4, 16 << 30, 1 << 30, home
+        )
+        self.images = FakeImages(Base("sha256:base"))
+        tools = Tools(self.wire, self.bench, self.images, FakeLayers(), "farm", name)
+        self._worker = Worker(self._config, self.wire, lambda: tools, lambda: self.ending)
 
     def sign_on(self) -> None:
         self.wire.sign_on(self._config.offer)

@@ -8,7 +8,17 @@ import pytest
 from coordinator.errors import Blame, IllegalMove
 from coordinator.model import JobState
 from coordinator.model import UpdateState as S
-from coordinator.pipeline import DEP_WAITS, MAX_FARM_FAULTS, Cancelled, Event, Look, Retried, Ring, Withdrawn
+from coordinator.pipeline import (
+    DEP_WAITS,
+    MAX_FARM_FAULTS,
+    MAX_MISSES,
+    Cancelled,
+    Event,
+    Look,
+    Retried,
+    Ring,
+    Withdrawn,
+)
 from tests.pipeline.walk import AT, BUILD, TEST, Walk, ended
 from workers.wire.arch import Arch
 
@@ -50,6 +60,44 @@ def test_each_other_thing_that_is_missing_is_waited_for_anew() -> None:
     said = ended(walk.update, walk.job(BUILD, Arch.AMD64), JobState.DEP_WAIT)
     walk.at(replace(said, report=replace(said.report, missing=("libbar-dev",))))
     assert walk.job(BUILD, Arch.AMD64).dep_waits == 1
+
+
+def miss_without_an_index(walk: Walk, *missing: str) -> Walk:
+    """The attempt had to do without an optional index."""
+    said = ended(walk.claim(BUILD).update, walk.job(BUILD, Arch.AMD64), JobState.DEP_WAIT)
+    missed = replace(said.report, missing=missing or said.report.missing, left_out=("bookworm-security amd64: late",))
+    return walk.at(replace(said, report=missed))
+
+
+def test_what_is_missing_where_an_index_was_left_out_is_never_the_packages_fault() -> None:
+    walk = Walk().plan()
+    for _ in range(len(DEP_WAITS) + 2):
+        miss_without_an_index(walk).meet(BUILD)
+    miss_without_an_index(walk)
+    assert walk.job(BUILD, Arch.AMD64).state == JobState.DEP_WAIT
+    assert walk.said == (Look(BUILD, Arch.AMD64, len(DEP_WAITS) + 3, DEP_WAITS[-1]),)
+    assert walk.meet(BUILD).do(BUILD).do(TEST).update.state == S.AWAITING_APPROVAL
+
+
+def test_what_was_missing_without_an_index_is_missing_for_the_first_time_with_it() -> None:
+    walk = Walk().plan()
+    for _ in DEP_WAITS:
+        miss_without_an_index(walk).meet(BUILD)
+    walk.miss(BUILD)
+    assert (walk.job(BUILD, Arch.AMD64).state, walk.job(BUILD, Arch.AMD64).dep_waits) == (JobState.DEP_WAIT, 1)
+
+
+def test_a_job_that_misses_something_else_every_time_is_given_up_and_not_for_the_packages_fault() -> None:
+    walk = Walk().plan()
+    for number in range(MAX_MISSES):
+        miss_without_an_index(walk, f"libfoo{number}-dev").meet(BUILD)
+    miss_without_an_index(walk, "libbar-dev")
+    assert (walk.update.state, walk.update.blame) == (S.FAILED, Blame.FARM)
+    assert (
+        walk.update.reason
+        == f"build on amd64: given up after {MAX_MISSES} waits for dependencies; the last: it dep-wait"
+    )
+    assert walk.at(Retried(AT, "alice")).job(BUILD, Arch.AMD64).misses == 0
 
 
 def test_retry_does_not_wait_for_the_archive() -> None:

@@ -26,6 +26,7 @@ from coordinator.pipeline import (
     Instruction,
     JobClaimed,
     JobEnded,
+    JobGivenBack,
     JobLost,
     Planned,
     Published,
@@ -122,6 +123,10 @@ class Walk:
     def lose(self, kind: JobKind, arch: Arch = Arch.AMD64, reason: str = "its lease ran out") -> "Walk":
         return self.at(JobLost(AT, kind, arch, self.job(kind, arch).attempt, reason))
 
+    def give_back(self, kind: JobKind, arch: Arch = Arch.AMD64) -> "Walk":
+        """The worker was told to end, and stopped it."""
+        return self.at(given_back(self.job(kind, arch)))
+
     def do(self, kind: JobKind, arch: Arch = Arch.AMD64, state: JobState = JobState.SUCCEEDED) -> "Walk":
         """Claim and end a job; a second look at `said` sees what the end asked for."""
         return self.claim(kind, arch).end(kind, arch, state)
@@ -155,6 +160,10 @@ def ended(update: Update, job: Job, state: JobState, attempt: int | None = None)
 
 def met(job: Job, attempt: int | None = None) -> DependenciesMet:
     return DependenciesMet(AT, job.kind, job.arch, job.attempt if attempt is None else attempt)
+
+
+def given_back(job: Job, attempt: int | None = None) -> JobGivenBack:
+    return JobGivenBack(AT, job.kind, job.arch, job.attempt if attempt is None else attempt, "the worker was shut down")
 
 
 def in_state(state: UpdateState) -> Update:
@@ -206,6 +215,7 @@ def possible(update: Update) -> Iterator[Event]:
         if job.state == JobState.LEASED:
             yield from (ended(update, job, state) for state in (*ENDS, JobState.CANCELLED, JobState.DEP_WAIT))
             yield JobLost(AT, job.kind, job.arch, job.attempt, "its lease ran out")
+            yield given_back(job)
         if job.state == JobState.DEP_WAIT:
             yield met(job)
     # What failed otherwise nobody may approve, though the table has a row for it.
@@ -233,6 +243,7 @@ def stale(update: Update) -> Iterator[Event]:
             yield claimed(job, attempt)
             yield ended(update, job, JobState.SUCCEEDED, attempt)
             yield JobLost(AT, job.kind, job.arch, attempt, "late")
+            yield given_back(job, attempt)
             yield met(job, attempt)
 
 
@@ -242,8 +253,8 @@ def some(kind: type[Event], update: Update) -> Event:
         return Planned(AT, jobs_for((Arch.AMD64,), (Arch.AMD64,)))
     fitting = [event for event in possible(update) if type(event) is kind]
     job = Job(BUILD, Arch.AMD64, JobState.LEASED, attempt=1)
-    lost = JobLost(AT, BUILD, Arch.AMD64, 1, "lost")
-    made = (*fitting, claimed(job), ended(update, job, JobState.SUCCEEDED), lost, met(job), Retried(AT, "alice"))
+    lost, done = JobLost(AT, BUILD, Arch.AMD64, 1, "lost"), ended(update, job, JobState.SUCCEEDED)
+    made = (*fitting, claimed(job), done, lost, given_back(job), met(job), Retried(AT, "alice"))
     return next(event for event in made if type(event) is kind)
 
 

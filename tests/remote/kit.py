@@ -20,7 +20,7 @@ from workers.wire.arch import Arch, Tier
 
 FOLDER = "/opt/patchfarm-worker/w2"
 AT = Address("root", "w2.example.org")
-HOST = Host("w2", AT, FOLDER, Keeper.SYSTEM, "/root", 0, 8650, "")
+HOST = Host("w2", AT, FOLDER, Keeper.SYSTEM, "/root", 0, True, "")
 WAY = Way("http://farm.example.org:8650", "redis://:secret@broker.example.org:6379/0")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WORKER = Worker("w2", {Arch.AMD64: Tier.NATIVE}, 3, NOW, "w2", 8, 16 << 30, "w2", Clearance.EMBARGOED, draining=False)
@@ -30,8 +30,8 @@ GOOD: dict[str, Any] = {
     "venv": True,
     "machine": "x86_64",
     "binfmt": ["aarch64"],
-    "programs": ["mmdebstrap", "gpgv", "setsid", "tar", "newuidmap"],
-    "keyring": True,
+    "programs": ["mmdebstrap", "gpgv", "arch-test", "setsid", "tar", "newuidmap"],
+    "zones": True,
     "free_bytes": 100 << 30,
     "engine_bytes": 100 << 30,
     "engine": "20.10",
@@ -40,9 +40,9 @@ GOOD: dict[str, Any] = {
     "home": "/root",
     "folder": FOLDER,
     "systemd": True,
+    "lingers": False,
     "others": [],
     "token": False,
-    "port": 40123,
     "farm_error": "",
     "broker_error": "",
 }
@@ -62,7 +62,7 @@ class FakeRemote:
         if argv[:2] == ["python3", "-"]:
             self.asked = " ".join(argv[2:])
             return self.fails.get(
-                "python3 -", Done(0, f"Welcome!\n{json.dumps({'time': time.time(), **self.facts})}", "")
+                "python3 -", Done(0, f"Welcome!\n{json.dumps({'time': time.time(), **self.facts}, default=sorted)}", "")
             )
         self.ran.append(tuple(argv))
         if argv[0] == "test":
@@ -137,7 +137,15 @@ class World:
 
     def means(self) -> Means:
         note: Callable[[str], None] = self.notes.append
-        return Means(self.remote, self.farm, self.tunnels, self.remembered.append, note, self.slept.append)
+        return Means(
+            self.remote,
+            self.farm,
+            self.tunnels,
+            {"mine": b"certificates"},
+            self.remembered.append,
+            note,
+            self.slept.append,
+        )
 
 
 def world(**facts: Any) -> World:

@@ -76,6 +76,7 @@ def test_a_host_is_a_worker_after_one_command(farm: Shell, host: Sshd, added: st
     assert public(host.host_key) in (farm.home / "hosts" / "known_hosts").read_text()
     assert (folder / "token").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("farm.sock", "broker.sock")] == [0o600] * 2
 
 
 def test_its_token_is_nowhere_in_the_farm(farm: Shell, added: str, folder: Path) -> None:

@@ -54,11 +54,29 @@ def test_systemd_starts_it_again_and_leaves_its_containers_alone() -> None:
     assert "KillSignal=SIGINT" in service.unit(SYSTEM, last=True).decode().splitlines()
 
 
+def test_roots_unit_writes_one_folder_and_has_what_a_bootstrap_takes() -> None:
+    lines = service.unit(SYSTEM).decode().splitlines()
+    assert {"ProtectSystem=strict", f"ReadWritePaths={HOST.folder}"} <= set(lines)
+    (rights,) = (set(line.split()) for line in lines if line.startswith("CapabilityBoundingSet="))
+    assert {"CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT"} <= rights
+    assert not {"CAP_NET_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_SYS_BOOT", "CAP_SYS_TIME"} & rights
+
+
 def test_a_users_unit_takes_nothing_away_that_mmdebstrap_needs() -> None:
     assert "NoNewPrivileges" not in service.unit(USER).decode()
     assert USER.place == "/home/me/.config/systemd/user/patchfarm-worker-w2.service"
-    assert ["loginctl", "enable-linger"] in USER.start()
     assert "XDG_RUNTIME_DIR=/run/user/1000" in USER.start()[-1]
+
+
+def test_a_users_systemd_is_asked_to_go_on_without_a_login_unless_it_does() -> None:
+    remote = FakeRemote()
+    install.start(remote, USER)
+    assert ("loginctl", "enable-linger") in remote.ran
+    again = FakeRemote()
+    again.files[USER.lingering] = (b"", 0o644)
+    install.start(again, USER)
+    assert ("loginctl", "enable-linger") not in again.ran
+    assert again.started
 
 
 def test_a_worker_in_a_home_can_see_it_though_it_is_the_machines() -> None:

@@ -87,10 +87,13 @@ def test_openssh_asks_nobody_and_believes_the_pinned_key_alone() -> None:
     assert argv[1:3] == ["-F", "none"]
 
 
-def test_what_appears_on_the_host_is_on_its_loopback_and_in_the_workers_folder() -> None:
+def test_what_appears_on_the_host_is_in_the_workers_folder_where_no_other_account_can_take_its_place() -> None:
     argv = tunnel.forwards(HOST, "127.0.0.1:9000", Path("/srv/farm/run/redis.sock"))
     shown = [argv[place + 1] for place, word in enumerate(argv) if word == "-R"]
-    assert shown == ["127.0.0.1:8650:127.0.0.1:9000", f"{HOST.folder}/broker.sock:/srv/farm/run/redis.sock"]
+    assert shown == [
+        f"{HOST.folder}/farm.sock:127.0.0.1:9000",
+        f"{HOST.folder}/broker.sock:/srv/farm/run/redis.sock",
+    ]
 
 
 def test_a_tunnels_process_is_told_of_no_secret_and_nothing_waits_for_it(tmp_path: Path) -> None:
@@ -102,8 +105,8 @@ def test_a_tunnels_process_is_told_of_no_secret_and_nothing_waits_for_it(tmp_pat
 def test_a_host_is_remembered_until_it_is_forgotten(tmp_path: Path) -> None:
     book = Book(tmp_path / "hosts")
     book.keep(HOST)
-    book.keep(replace(HOST, port=9))
-    assert book.find("w2") == replace(HOST, port=9)
+    book.keep(replace(HOST, tunnel=False))
+    assert book.find("w2") == replace(HOST, tunnel=False)
     assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o700
     book.forget("w2")
     assert book.find("w2") is None

@@ -138,6 +138,7 @@ def test_a_build_that_left_nothing_says_all_that_is_missing() -> None:
         (Outcome.OUTPUT_TOO_LARGE, JobState.FAILED, "output too large: so it was"),
         (Outcome.CANCELLED, JobState.CANCELLED, "so it was"),
         (Outcome.BROKEN, None, "so it was"),
+        (Outcome.GIVEN_BACK, None, "so it was"),
     ],
 )
 def test_every_other_outcome_means_one_thing(outcome: Outcome, state: JobState | None, reason: str) -> None:

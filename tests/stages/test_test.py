@@ -142,6 +142,7 @@ def test_a_good_exit_code_beside_a_failed_test_is_not_believed(code: int) -> Non
         (Outcome.OUTPUT_TOO_LARGE, JobState.FAILED, "output too large: so it was"),
         (Outcome.CANCELLED, JobState.CANCELLED, "so it was"),
         (Outcome.BROKEN, None, "so it was"),
+        (Outcome.GIVEN_BACK, None, "so it was"),
     ],
 )
 def test_every_other_outcome_means_one_thing(outcome: Outcome, state: JobState | None, reason: str) -> None:

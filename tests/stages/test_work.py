@@ -158,3 +158,9 @@ def test_of_many_missing_dependencies_a_few_are_told() -> None:
 )
 def test_where_no_dependency_is_named_or_one_that_is_none_nothing_is_waited_for(named: tuple[str, ...]) -> None:
     assert unmet(missing(*named)) == Judgement(JobState.UNINSTALLABLE, "apt says no")
+
+
+def test_what_cannot_be_installed_where_an_index_was_left_out_is_no_fault_of_the_package() -> None:
+    without = replace(missing(), left_out=("bookworm-security amd64: Hash Sum mismatch",))
+    assert unmet(without) == Judgement(None, "apt says no, without bookworm-security amd64: Hash Sum mismatch")
+    assert unmet(replace(without, missing=("libfoo",))).state == JobState.DEP_WAIT

@@ -201,6 +201,20 @@ def test_one_update_that_cannot_be_read_keeps_the_bell_from_no_other(farm: Farm)
     assert {message.job.update for message in farm.bell.waiting} == {other}
 
 
+def test_an_update_that_cannot_be_read_is_complained_of_once_and_not_every_second(
+    farm: Farm, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = farm.submit()
+    farm.engine.tick()
+    farm.blobs.path(farm.update(lost).recipe_sha256).unlink()
+    farm.restart_engine()
+    for _ in range(5):
+        farm.engine.tick()
+    said = [record.getMessage() for record in caplog.records if "not-dispatched" in record.getMessage()]
+    assert len(said) == 1
+    assert f"update={lost}" in said[0]
+
+
 def test_one_job_that_cannot_be_given_keeps_no_other_from_the_worker(farm: Farm) -> None:
     lost, other = farm.submit(), farm.submit(suite="trixie-security")
     farm.engine.tick()

@@ -16,6 +16,8 @@ from coordinator.engine.collector import references
 from coordinator.errors import ArchiveUnreachable, BadSignature, DiskFull, IllegalMove
 from coordinator.model import UpdateState as S
 from tests.farm import ALICE, BOB, CAROL, LEASE, Farm
+from workers.ending import End
+from workers.images import Base
 from workers.sandbox.fake import Play
 from workers.wire.arch import Arch
 from workers.wire.order import JobKind
@@ -63,6 +65,12 @@ def worker(number: int, what: str) -> Callable[[Farm], object]:
     return lambda farm: setattr(farm.hosts[number], what, not getattr(farm.hosts[number], what))
 
 
+def shut_down_at_work(farm: Farm) -> None:
+    """The first worker is told to end in the midst of its next job."""
+    host = farm.hosts[0]
+    host.bench.meanwhile = lambda: setattr(host, "ending", End.STOP)
+
+
 HAPPENINGS: dict[str, Callable[[Farm], object]] = {
     "a source comes": submit,
     "all that can happen happens": Farm.run,
@@ -98,6 +106,8 @@ HAPPENINGS: dict[str, Callable[[Farm], object]] = {
     "a worker is up or down": worker(0, "up"),
     "the other worker is up or down": worker(1, "up"),
     "a worker will die": worker(0, "dies"),
+    "a worker will be shut down": shut_down_at_work,
+    "an index was left out": lambda farm: setattr(farm.hosts[0].images, "base", Base("sha256:base", ("late",))),
     "a container engine breaks": lambda farm: farm.will(JobKind.BUILD, Arch.AMD64, Play(fails="no engine")),
     "a package does not build": lambda farm: farm.will(JobKind.BUILD, Arch.ARM64, Play(exit_code=2)),
     "a test fails": lambda farm: farm.tests_say("greets FAIL\n", 4),
@@ -114,7 +124,8 @@ def all_is_well(farm: Farm) -> None:
     farm.target.hides = farm.target.unreachable = False
     farm.archive.unreachable, farm.archive.has = "", {"bookworm": [Package("libfoo-dev", "2")]}
     for host in farm.hosts:
-        host.up, host.dies = True, False
+        host.up, host.dies, host.ending, host.bench.meanwhile = True, False, End.NOT_YET, None
+        host.images.base = Base("sha256:base")
     farm.mend()
 
 

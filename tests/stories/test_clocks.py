@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Machines sleep and clocks are set: no attempt is taken from a worker that lives, and nothing waits for ever."""
+"""Machines sleep, clocks are set, disks are full: no attempt is taken from a worker that lives.
+
+Nothing waits for ever either.
+"""
 
 import pytest
 
@@ -49,6 +52,16 @@ def test_a_worker_that_died_loses_its_attempt_within_two_leases_of_any_jump(
     farm.engine.tick()
     farm.wait(2 * LEASE)
     assert not held(farm, order)
+
+
+def test_nobody_loses_an_attempt_because_nothing_can_be_written_down(farm: Farm, order: Order) -> None:
+    farm.store.full = True
+    farm.wait(2 * LEASE)
+    farm.store.full = False
+    farm.wait(15)
+    farm.hosts[0].wire.renew(order.job, 1)
+    farm.wait(LEASE - 15)
+    assert held(farm, order)
 
 
 def test_an_engine_that_is_always_late_still_takes_attempts_back(farm: Farm, order: Order) -> None:

@@ -109,3 +109,15 @@ def test_where_a_file_cannot_be_kept_nothing_is_removed_and_the_farm_goes_on(far
     farm.collect()
     assert not farm.blobs.has(sha256)
     assert farm.state(number) == S.AWAITING_APPROVAL
+
+
+def test_what_was_carried_out_long_ago_is_forgotten_and_the_update_goes_on(farm: Farm) -> None:
+    number = farm.submit_and_build()
+    farm.approve(number, ALICE)
+    assert farm.store.outbox
+    farm.clock.move(LONG)
+    farm.collect()
+    assert farm.store.outbox == {}
+    farm.approve(number, BOB)
+    farm.run()
+    assert farm.state(number) == S.PUBLISHED

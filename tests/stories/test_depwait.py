@@ -8,8 +8,10 @@ from coordinator.depends import Package
 from coordinator.errors import Blame, IllegalMove
 from coordinator.model import JobState
 from coordinator.model import UpdateState as S
-from coordinator.pipeline import DEP_WAITS
+from coordinator.pipeline import DEP_WAITS, MAX_FARM_FAULTS
 from tests.farm import TIMING, Farm
+from workers.images import Base
+from workers.sandbox.fake import Play
 from workers.wire.arch import Arch
 from workers.wire.order import JobKind
 
@@ -101,6 +103,44 @@ def test_what_apt_does_not_take_though_the_archive_has_it_is_given_up_in_the_end
     assert (job.state, job.attempt) == (JobState.UNINSTALLABLE, len(DEP_WAITS) + 1)
     assert (update.state, update.blame) == (S.FAILED, Blame.PACKAGE)
     assert word(update, job) == Word.BD_UNINSTALLABLE
+
+
+def test_what_is_in_an_index_that_a_worker_had_to_do_without_is_waited_for_as_long_as_it_takes(farm: Farm) -> None:
+    host = farm.hosts[0]
+    host.images.base = Base("sha256:base", ("bookworm-security amd64: Hash Sum mismatch",))
+    farm.archive.has["bookworm-security"] = [Package("libfoo-dev", "2.0-1")]
+    farm.misses(NEEDED)
+    number = farm.submit(tested=False)
+    for _ in range(len(DEP_WAITS) + 3):
+        farm.run()
+        assert farm.job(number).state == JobState.DEP_WAIT
+        farm.wait(max(DEP_WAITS) + 15)
+    assert len(host.images.forgotten) == farm.job(number).misses == len(DEP_WAITS) + 3
+    host.images.base = Base("sha256:base")
+    farm.mend()
+    farm.run()
+    assert farm.state(number) == S.AWAITING_APPROVAL
+
+
+def test_an_index_that_nobody_can_read_has_nothing_that_is_waited_for(farm: Farm, number: int) -> None:
+    farm.archive.has["bookworm-security"] = [Package("libfoo-dev", "2.0-1")]
+    farm.archive.broken = {"bookworm-security"}
+    farm.wait(max(DEP_WAITS))
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.DEP_WAIT, 1)
+    farm.archive.broken = set()
+    farm.wait(TIMING.look + 15)
+    assert farm.job(number).attempt == 2
+
+
+def test_what_cannot_be_installed_without_an_index_is_tried_again_and_then_the_farms_fault(farm: Farm) -> None:
+    farm.hosts[0].images.base = Base("sha256:base", ("bookworm-security amd64: Hash Sum mismatch",))
+    farm.will(
+        JobKind.BUILD, Arch.AMD64, Play(b"E: Unable to correct problems, you have held\n", exit_code=100), "depends"
+    )
+    number = farm.submit(tested=False)
+    farm.run_out()
+    assert (farm.update(number).blame, farm.job(number).attempt) == (Blame.FARM, MAX_FARM_FAULTS)
+    assert "without bookworm-security amd64: Hash Sum mismatch" in farm.update(number).reason
 
 
 def test_a_person_who_knows_better_does_not_wait(farm: Farm, number: int) -> None:

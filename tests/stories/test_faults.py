@@ -224,11 +224,11 @@ def test_a_worker_that_lies_about_a_file_loses_its_attempt_and_the_history_says_
     assert other is not None
     forged = replace(other.artifacts[0], sha256="0" * 64)
     said = replace(other, job=key, outcome=Outcome.FINISHED, worker="w-amd64", artifacts=(forged,))
-    with pytest.raises(BadRequest, match="there is no file with the sha256"):
+    with pytest.raises(BadRequest, match="was not brought by this attempt"):
         farm.coordinator.report("w-amd64", said)
     job = farm.job(number)
     assert (job.state, job.attempt, job.farm_faults, job.failed_on) == (JobState.QUEUED, 2, 1, ("w-amd64",))
-    assert f"the worker w-amd64 reported what is not so: '{forged.name}' did not arrive" in last_word(farm, number)
+    assert f"the worker w-amd64 reported what is not so: '{forged.name}' was not brought" in last_word(farm, number)
 
 
 def asleep(farm: Farm) -> int:
@@ -269,3 +269,15 @@ def test_a_lease_that_is_renewed_at_the_last_moment_is_not_taken_back(farm: Farm
     farm.store.meanwhile = lambda: host.wire.renew(key, 1)
     farm.wait(1)
     assert (farm.job(number).state, farm.job(number).attempt) == (JobState.LEASED, 1)
+
+
+def test_a_lease_of_an_update_that_is_changed_without_a_pause_is_taken_back_later(farm: Farm) -> None:
+    farm.hosts[0].dies = True
+    number = farm.submit(tested=False)
+    farm.run()
+    farm.store.busy = {number}
+    farm.wait(LEASE + 1)
+    assert farm.job(number).state == JobState.LEASED
+    farm.store.busy = set()
+    farm.engine.tick()
+    assert (farm.job(number).state, farm.job(number).attempt) == (JobState.QUEUED, 2)

@@ -69,3 +69,12 @@ def test_a_worker_that_was_removed_gets_nothing(farm: Farm) -> None:
     farm.hosts[0].up = False
     with pytest.raises(NotAllowed):
         farm.coordinator.claim("w-amd64", CLAIM)
+
+
+def test_what_a_worker_claims_in_the_moment_in_which_it_is_removed_is_given_to_others(farm: Farm) -> None:
+    number = farm.submit(tested=False)
+    farm.engine.tick()
+    farm.store.meanwhile = farm.hosts[0].wire.claim
+    farm.coordinator.dismiss("w-amd64", force=False)
+    job = farm.job(number)
+    assert (job.state, job.attempt, job.farm_faults) == (JobState.QUEUED, 2, 0)

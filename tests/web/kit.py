@@ -195,6 +195,7 @@ class FakeFarm:
         self.logs = FakeLogs()
         self.recipes = Recipes(RECIPES)
         self.asked: list[tuple[Any, ...]] = []
+        self.brought: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
         self.on_duty = [Duty(WORKER, Presence.UP, (Held("w1", KEY, 1, NOW),))]
 
@@ -207,8 +208,19 @@ class FakeFarm:
 
         return ask
 
+    def bring(self, worker: str, key: JobKey, attempt: int, sha256: str, size: int, stream: BinaryIO) -> None:
+        if self.error is not None:
+            raise self.error
+        self.brought.append((worker, key, attempt, sha256, stream.read(size)))
+
+    def add_to_log(self, worker: str, key: JobKey, attempt: int, offset: int, data: bytes) -> int:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(("add_to_log", worker, key, attempt))
+        return self.logs.append(key, attempt, offset, data)
+
     def answers(self) -> dict[str, Any]:
-        environment = Environment("deb", "bookworm-security", (), ())
+        environment = Environment("deb", "bookworm-security", "debian-archive", (), ())
         return {
             "claim": Order(KEY, 1, Arch.AMD64, environment, (), (), (), LIMITS, 60),
             "renew": Heartbeat(False, 60),

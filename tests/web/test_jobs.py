@@ -8,19 +8,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from coordinator.errors import Fenced
-from coordinator.model import JobState
-from tests.web.kit import KEY, FakeFarm, job, offer, report, update
+from coordinator.model import sha256_of
+from tests.web.kit import KEY, FakeFarm, offer, report
 from workers.wire.arch import Arch
 from workers.wire.codec import decode, encode
-from workers.wire.order import JobKind, Order
+from workers.wire.order import WIRE_VERSION, JobKind, Order
 
 AT = "/api/v1/jobs/1/build/amd64/1"
 CLAIM = "0123456789abcdef"
-
-
-def lease(farm: FakeFarm, worker: str = "w1", attempt: int = 1) -> None:
-    """Let the worker hold the attempt."""
-    farm.store.known = update(jobs=[job(state=JobState.LEASED, worker=worker, attempt=attempt)])
 
 
 def test_a_claim_answers_the_order(worker: TestClient, farm: FakeFarm) -> None:
@@ -57,12 +52,34 @@ def test_a_renewed_lease_says_whether_to_stop(worker: TestClient, farm: FakeFarm
     assert farm.asked == [("renew", KEY, 1, "w1")]
 
 
+def test_a_file_is_brought_to_the_attempt_that_made_it(worker: TestClient, farm: FakeFarm) -> None:
+    assert worker.put(f"{AT}/files/{sha256_of(b'deb')}", content=b"deb").status_code == 204
+    assert farm.brought == [("w1", KEY, 1, sha256_of(b"deb"), b"deb")]
+
+
+def test_a_file_of_an_attempt_that_another_has_is_409(worker: TestClient, farm: FakeFarm) -> None:
+    farm.error = Fenced("it is not yours")
+    assert worker.put(f"{AT}/files/{sha256_of(b'deb')}", content=b"deb").status_code == 409
+
+
+def test_a_file_of_unknown_length_is_400(worker: TestClient, farm: FakeFarm) -> None:
+    assert worker.put(f"{AT}/files/{sha256_of(b'deb')}", content=iter([b"deb"])).status_code == 400
+    assert farm.brought == []
+
+
+def test_nobody_but_a_worker_brings_files_to_an_attempt(person: TestClient, farm: FakeFarm) -> None:
+    assert person.put(f"{AT}/files/{sha256_of(b'deb')}", content=b"deb").status_code == 403
+    assert farm.brought == []
+
+
 def test_a_report_reaches_the_farm_whole(worker: TestClient, farm: FakeFarm) -> None:
     assert worker.post(f"{AT}/report", content=encode(report())).status_code == 204
     assert farm.asked == [("report", "w1", report())]
 
 
-@pytest.mark.parametrize("other", [{"attempt": 2}, {"job": replace(KEY, kind=JobKind.TEST)}, {"version": 2}])
+@pytest.mark.parametrize(
+    "other", [{"attempt": 2}, {"job": replace(KEY, kind=JobKind.TEST)}, {"version": WIRE_VERSION + 1}]
+)
 def test_a_report_of_something_else_than_its_address_is_400(
     worker: TestClient, farm: FakeFarm, other: dict[str, Any]
 ) -> None:
@@ -88,18 +105,14 @@ def test_an_offer_of_no_possible_machine_is_400(worker: TestClient, farm: FakeFa
 
 
 def test_the_log_grows_at_its_end_alone(worker: TestClient, farm: FakeFarm) -> None:
-    lease(farm)
     assert worker.post(f"{AT}/log?offset=0", content=b"one\n").json() == {"size": 4}
     assert worker.post(f"{AT}/log?offset=9", content=b"two\n").status_code == 400
+    assert farm.asked == [("add_to_log", "w1", KEY, 1)] * 2
 
 
-@pytest.mark.parametrize(("holder", "attempt"), [("w2", 1), ("w1", 2)])
-def test_a_log_of_an_attempt_that_another_has_is_409(
-    worker: TestClient, farm: FakeFarm, holder: str, attempt: int
-) -> None:
-    lease(farm, holder, attempt)
+def test_a_log_of_an_attempt_that_another_has_is_409(worker: TestClient, farm: FakeFarm) -> None:
+    farm.error = Fenced("it is not yours")
     assert worker.post(f"{AT}/log?offset=0", content=b"x").status_code == 409
-    assert farm.logs.data == b""
 
 
 @pytest.mark.parametrize("path", ["1/build/vax/1", "1/deploy/amd64/1", "1/build/amd64/0", "1/build/amd64/9999999999"])
@@ -108,7 +121,6 @@ def test_an_address_of_no_possible_job_is_400(worker: TestClient, path: str) -> 
 
 
 def test_a_body_that_is_too_large_to_hold_is_413(worker: TestClient, farm: FakeFarm) -> None:
-    lease(farm)
     assert worker.post(f"{AT}/log?offset=0", content=b"x" * (9 << 20)).status_code == 413
     assert farm.logs.data == b""
 

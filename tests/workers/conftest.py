@@ -31,12 +31,12 @@ def proxy(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
     """The way to the mirror, of which nothing is left afterwards."""
     home = tmp_path_factory.mktemp("proxy")
     mine = owner("testfarm", "w1")
-    proxy = DockerProxy(client, DockerImages(client, home, mine), home, own_arch(platform.machine(), ()), mine)
+    proxy = DockerProxy(client, DockerImages(client, home, mine, home), home, own_arch(platform.machine(), ()), mine)
     yield proxy
     proxy.retire()
     # No test may have needed it.
     with suppress(NotFound):
-        client.api.remove_volume("patchfarm-testfarm-w1-proxy")
+        client.api.remove_volume(proxy.name)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def debian(mirrors: dict[str, str]) -> Environment:
     """The environment of the shipped recipe for bookworm-security."""
     suites = {"bookworm": False, "bookworm-updates": False, "bookworm-security": True}
     indices = tuple(Index(mirrors[suite], suite, ("main",), optional) for suite, optional in suites.items())
-    return Environment("deb", "bookworm-security", indices, ("autopkgtest", "fakeroot"))
+    return Environment("deb", "bookworm-security", "debian-archive", indices, ("autopkgtest", "fakeroot"))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +70,6 @@ def base(
 ) -> Callable[[Arch], Base]:
     """The base image of an architecture: the engine keeps it for the next run."""
     home: Path = tmp_path_factory.mktemp("images")
-    return lambda arch: DockerImages(client, home, owner("testfarm", "w1")).ensure(
+    return lambda arch: DockerImages(client, home, owner("testfarm", "w1"), home).ensure(
         debian, arch, lambda _: None, lambda: None
     )

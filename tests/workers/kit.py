@@ -17,7 +17,7 @@ from workers.sandbox import Sandbox
 from workers.sandbox.fake import FakeImages, FakeLayers, FakeSandbox, Play
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import Environment, Index, Input, JobKey, JobKind, Limits, Network, Order, Step, User
-from workers.wire.report import Heartbeat, Offer, Report
+from workers.wire.report import Artifact, Heartbeat, Offer, Report
 from workers.worker import Worker
 
 JOB = JobKey(7, JobKind.BUILD, Arch.AMD64)
@@ -32,9 +32,10 @@ LIMITS = Limits(
     output_bytes=1 << 20,
     output_files=10,
 )
-ENVIRONMENT = Environment("deb", "stable", (Index("http://mirror.invalid/debian", "stable", ("main",)),), ())
+MAIN = Index("http://mirror.invalid/debian", "stable", ("main",))
+ENVIRONMENT = Environment("deb", "stable", "debian-archive", (MAIN,), ())
 STEPS = (
-    Step("depends", (("apt-get", "update"),), User.ROOT, Network.MIRROR, prepares=True),
+    Step("depends", (("apt-get", "update", "--error-on=any"),), User.ROOT, Network.MIRROR, prepares=True),
     Step("compile", (("dpkg-buildpackage",),)),
 )
 ORDER = Order(
@@ -106,8 +107,9 @@ class MemoryFarm:
         self.fetched.append(wanted.name)
         into.write_bytes(self.blobs[wanted.sha256])
 
-    def store(self, sha256: str, size: int, path: Path) -> None:
-        self.blobs[sha256] = path.read_bytes()
+    def bring(self, job: JobKey, attempt: int, artifact: Artifact, path: Path) -> None:
+        assert (job, attempt) == (self.given.job, self.given.attempt)
+        self.blobs[artifact.sha256] = path.read_bytes()
 
 
 class Bench:
@@ -144,7 +146,7 @@ class Bench:
 def worker(home: Path, farm: MemoryFarm, with_tools: Callable[[], Tools], ending: Callable[[], End]) -> Worker:
     """A worker called `w1`."""
     tiers = {Arch.AMD64: Tier.NATIVE, Arch.ARM64: Tier.EMULATED}
-    config = WorkerConfig("", "", "w1", home / "token", "testfarm", home, 1, tiers, "host", 2, 8 << 30, 1 << 30)
+    config = WorkerConfig("", "", "w1", home / "token", "testfarm", home, 1, tiers, "host", 2, 8 << 30, 1 << 30, home)
     return Worker(config, farm, with_tools, ending)
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An attempt whose process ended, seen through by another: nothing is done twice and nothing is lost."""
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -14,8 +16,8 @@ from workers.ending import End
 from workers.keeper import Keeper
 from workers.sandbox.fake import Play
 from workers.wire.arch import Tier
-from workers.wire.order import Order
-from workers.wire.report import Outcome
+from workers.wire.order import JobKey, Order
+from workers.wire.report import Artifact, Outcome
 
 
 class Dies(BaseException):
@@ -25,11 +27,11 @@ class Dies(BaseException):
 class Killed(MemoryFarm):
     """The worker is killed as soon as it brings its first file."""
 
-    def store(self, sha256: str, size: int, path: Path) -> None:
-        if self.claims and sha256 not in self.blobs:
-            self.blobs[sha256] = path.read_bytes()
+    def bring(self, job: JobKey, attempt: int, artifact: Artifact, path: Path) -> None:
+        known = artifact.sha256 in self.blobs
+        super().bring(job, attempt, artifact, path)
+        if self.claims and not known:
             raise Dies
-        super().store(sha256, size, path)
 
 
 def let_go(bench: Bench) -> None:
@@ -176,22 +178,45 @@ def test_a_time_limit_is_as_long_as_it_was_whenever_a_process_or_the_machine_was
 def test_an_attempt_that_a_process_has_is_no_orphan(tmp_path: Path) -> None:
     with held.take(tmp_path, Bench(tmp_path).farm.given, Tier.NATIVE) as mine:
         assert held.orphans(tmp_path) == []
-        with held.adopt(mine.folder) as nothing:
+        with held.adopt(mine.folder, pause=lambda: None) as nothing:
             assert nothing is None
     assert held.orphans(tmp_path) == [mine.folder]
+
+
+def test_an_orphan_that_somebody_only_looked_at_is_adopted(tmp_path: Path) -> None:
+    with held.take(tmp_path, ORDER, Tier.NATIVE) as mine:
+        pass
+    looking = (mine.folder / "lock").open()
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    with held.adopt(mine.folder, pause=looking.close) as orphan:
+        assert orphan is not None
+
+
+def test_what_its_owner_was_done_with_in_that_moment_is_no_orphan(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as owner:
+        mine = owner.enter_context(held.take(tmp_path, ORDER, Tier.NATIVE))
+        owner.callback(held.let_go_of, mine.folder)
+        with held.adopt(mine.folder, pause=owner.close) as nothing:
+            assert nothing is None
 
 
 def test_the_containers_of_what_is_in_hand_are_kept_from_the_sweep(tmp_path: Path) -> None:
     let_go(Bench(tmp_path))
     (held.folder_of(tmp_path) / "7-dance-amd64-3").mkdir()
-    assert Keeper(tmp_path).labels() == {"7/build/amd64/3"}
+    assert [label in Keeper(tmp_path) for label in ("7/build/amd64/3", "7/dance/amd64/3")] == [True, False]
+
+
+def test_a_sweep_knows_of_an_attempt_that_began_after_the_worker(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path)
+    let_go(Bench(tmp_path))
+    assert "7/build/amd64/3" in keeper
 
 
 def test_what_a_killed_process_left_of_folders_is_no_attempt_and_goes(tmp_path: Path) -> None:
     for left in ("new-7-build-amd64-3-12", "gone-7-build-amd64-3"):
         (held.folder_of(tmp_path) / left).mkdir(parents=True)
     keeper = Keeper(tmp_path)
-    assert (keeper.labels(), keeper.none_is_in_hand()) == (frozenset(), True)
+    assert keeper.none_is_in_hand()
     held.clear(tmp_path)
     assert not list(held.folder_of(tmp_path).iterdir())
 

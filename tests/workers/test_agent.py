@@ -21,10 +21,12 @@ import pytest
 from celery import Celery
 from kombu import Queue
 
-from tests.workers.kit import MemoryFarm, order, worker
-from workers.agent import celery_app
+from tests.workers.kit import ORDER, MemoryFarm, order, worker
+from workers import agent, held
+from workers.agent import again, celery_app
 from workers.ending import End
 from workers.images import Base
+from workers.keeper import Keeper
 from workers.wire import broker
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import decode, encode
@@ -50,6 +52,29 @@ def test_nobody_ends_a_worker_or_its_attempt_through_the_broker() -> None:
     conf = Celery("x", set_as_current=False).conf
     conf.update(broker.settings("redis://127.0.0.1/0", "f1"))
     assert conf.worker_enable_remote_control is False
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), KeyError("Labels"), ValueError("not JSON")])
+def test_what_a_worker_does_all_the_time_survives_whatever_it_is_told(error: Exception) -> None:
+    ended = threading.Event()
+    answers = [error, error]
+
+    def work() -> None:
+        if answers:
+            raise answers.pop()
+        ended.set()
+
+    again(ended, 0, work)
+    assert ended.is_set()
+
+
+def test_an_image_that_an_attempt_may_be_making_is_not_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "image-1").mkdir()
+    with held.take(tmp_path, ORDER, Tier.NATIVE):
+        agent._clear(tmp_path, Keeper(tmp_path))
+        assert (tmp_path / "image-1").exists()
+    agent._clear(tmp_path, Keeper(tmp_path))
+    assert not (tmp_path / "image-1").exists()
 
 
 class _Coordinator(ThreadingHTTPServer):
@@ -208,7 +233,7 @@ def test_a_worker_that_is_interrupted_ends_its_container_and_hands_the_attempt_b
 ) -> None:
     at_work.send_signal(signal.SIGINT)
     report = coordinator.reports.get(timeout=60)
-    assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
+    assert (report.outcome, report.reason) == (Outcome.GIVEN_BACK, "the worker was shut down")
     assert at_work.wait(60) == 0
     assert left_behind(client) == []
 

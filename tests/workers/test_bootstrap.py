@@ -17,11 +17,14 @@ BEGIN = """
 import sys
 from pathlib import Path
 from workers.bootstrap import bootstrap
+from workers.keyring import SHARED
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index
 
-environment = Environment("deb", "bookworm", (Index(sys.argv[1], "bookworm", ("main",)),), ())
-bootstrap(environment, Arch.AMD64, Path(sys.argv[2]), lambda said: print(said.decode(), flush=True), lambda: None)
+environment = Environment("deb", "bookworm", "debian-archive", (Index(sys.argv[1], "bookworm", ("main",)),), ())
+keyring = SHARED / "debian-archive-keyring.gpg"
+say = lambda said: print(said.decode(), flush=True)
+bootstrap(environment, Arch.AMD64, Path(sys.argv[2]), keyring, say, lambda: None)
 """
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What apt's words mean, and that an order's words cannot become more than one word."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.workers.kit import ENVIRONMENT
 from workers import deb
 from workers.errors import AttemptEnded
 from workers.wire.arch import Arch
-from workers.wire.order import Environment, Index
+from workers.wire.order import Index
 from workers.wire.report import Outcome
 
 SECURITY = Index("http://mirror.invalid/security", "stable-security", ("main", "contrib"), optional=True)
@@ -56,8 +57,8 @@ def test_a_command_that_is_echoed_is_not_taken_for_apts_answer() -> None:
 
 
 def test_every_source_is_bound_to_the_archives_keyring() -> None:
-    assert deb.source_line(SECURITY) == (
-        f"deb [signed-by={deb.KEYRING}] http://mirror.invalid/security stable-security main contrib\n"
+    assert deb.source_line(SECURITY, Path("/k.gpg")) == (
+        "deb [signed-by=/k.gpg] http://mirror.invalid/security stable-security main contrib\n"
     )
 
 
@@ -74,19 +75,19 @@ def test_every_source_is_bound_to_the_archives_keyring() -> None:
 )
 def test_an_index_that_could_be_read_as_more_than_one_is_refused(index: Index) -> None:
     with pytest.raises(AttemptEnded, match="names an index"):
-        deb.source_line(index)
+        deb.source_line(index, Path("/k.gpg"))
 
 
 @pytest.mark.parametrize("package", ["--hook=x", "a,b", "a b", "$(x)"])
 def test_a_package_that_could_be_read_as_an_option_is_refused(package: str) -> None:
-    environment = Environment("deb", "stable", ENVIRONMENT.indices, (package,))
+    environment = replace(ENVIRONMENT, packages=(package,))
     with pytest.raises(AttemptEnded, match="a package"):
         deb.bootstrap_command(environment, Arch.AMD64, Path("root.tar"))
 
 
 def test_an_optional_index_is_no_part_of_the_bootstrap() -> None:
-    environment = Environment("deb", "stable", (*ENVIRONMENT.indices, SECURITY), ())
-    assert "security" not in deb.required_sources(environment)
+    environment = replace(ENVIRONMENT, indices=(*ENVIRONMENT.indices, SECURITY))
+    assert "security" not in deb.required_sources(environment, Path("/k.gpg"))
     assert deb.optional_sources(environment) == {"optional-1.list": SECURITY}
 
 

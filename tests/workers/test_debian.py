@@ -90,7 +90,7 @@ def work(
         farm.given = Order(job, 1, Arch.AMD64, debian, inputs, steps, collect, LIMITS, 60)
         farm.written = b""
         farm.claims = 0
-        images = DockerImages(client, tmp_path, owner("testfarm", "w1"))
+        images = DockerImages(client, tmp_path, owner("testfarm", "w1"), tmp_path)
         given = tools(farm, sandbox, images, DockerLayers(client, tmp_path, mirror))
         worker(tmp_path, farm, lambda: given, lambda: End.NOT_YET).work()
         return farm.reports[-1]
@@ -164,10 +164,11 @@ def test_an_optional_index_is_in_the_image_where_it_verifies_and_named_where_not
 def test_a_required_index_that_is_not_there_is_the_farms_fault_with_apts_line(
     mirrors: dict[str, str], client: docker.DockerClient, tmp_path: Path
 ) -> None:
-    environment = Environment("deb", "nosuch", (Index(mirrors["bookworm"], "nosuch", ("main",)),), ())
+    index = Index(mirrors["bookworm"], "nosuch", ("main",))
+    environment = Environment("deb", "nosuch", "debian-archive", (index,), ())
     said: list[bytes] = []
     with pytest.raises(AttemptEnded, match=r"no base image for nosuch amd64: .*Release") as ended:
-        DockerImages(client, tmp_path, {}).ensure(environment, Arch.AMD64, said.append, lambda: None)
+        DockerImages(client, tmp_path, {}, tmp_path).ensure(environment, Arch.AMD64, said.append, lambda: None)
     assert ended.value.outcome is Outcome.BROKEN
     assert b"apt-get" in b"".join(said)
 
@@ -181,7 +182,7 @@ def test_a_bootstrap_is_stopped_when_the_attempt_is(
         if b"extracting archives" in b"".join(said):
             raise AttemptEnded(Outcome.CANCELLED, "cancelled")
 
-    fresh = Environment("deb", "cancelled", debian.indices, ())
+    fresh = Environment("deb", "cancelled", "debian-archive", debian.indices, ())
     with pytest.raises(AttemptEnded, match="cancelled"):
-        DockerImages(client, tmp_path, {}).ensure(fresh, Arch.AMD64, said.append, cancelled)
+        DockerImages(client, tmp_path, {}, tmp_path).ensure(fresh, Arch.AMD64, said.append, cancelled)
     assert b"removing tempdir" in said[-2]

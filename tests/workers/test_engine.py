@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import docker
 import pytest
 
 from tests.workers.kit import LIMITS, ORDER, MemoryFarm, order, tools
@@ -16,7 +17,7 @@ from workers.errors import LetGo
 from workers.images import Base
 from workers.lease import Lease
 from workers.log import AttemptLog
-from workers.sandbox import Taken
+from workers.sandbox import SandboxError, Taken
 from workers.sandbox.docker import DockerSandbox
 from workers.sandbox.fake import FakeImages, FakeLayers
 from workers.steps import label_of, spec_of
@@ -98,7 +99,20 @@ def test_a_full_disk_is_named(run: Run) -> None:
     limits = dataclasses.replace(LIMITS, disk_bytes=64 << 20)
     report, _ = run(shell("dd if=/dev/zero of=x bs=1M count=128; sleep 50"), given=order(limits=limits))
     assert report.outcome is Outcome.OUT_OF_DISK
-    assert report.usage.disk_bytes >= 128 << 20
+    assert report.usage.disk_bytes > limits.disk_bytes
+
+
+@pytest.mark.parametrize("script", ["sleep 600", "exit 1"])
+def test_what_ends_on_an_engine_whose_disk_is_full_says_nothing_of_its_package(
+    client: docker.DockerClient, sandbox: DockerSandbox, base: Callable[[Arch], Base], script: str
+) -> None:
+    full = DockerSandbox(client, "testfarm", "w1", lacking=lambda: "3 MiB are free")
+    given = order(steps=(Step("write", (("sh", "-c", script),)),))
+    container = full.create(spec_of(given, 0, base(Arch.AMD64).image, "testfarm", Tier.NATIVE))
+    with pytest.raises(SandboxError, match="disk is full: 3 MiB are free"):
+        full.run(container, lambda _: None, lambda _: False)
+    assert client.api.wait(container)["StatusCode"] in (1, 137)
+    sandbox.remove(container)
 
 
 def test_running_out_of_memory_is_named(run: Run) -> None:

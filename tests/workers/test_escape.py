@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from itertools import count
 
 import docker
@@ -208,10 +209,11 @@ def _accept(server: socket.socket) -> None:
 @pytest.fixture
 def hosts(client: docker.DockerClient) -> list[str]:
     """Addresses that the host has: of the engine's bridge, and of its way to the world."""
-    bridge = client.api.inspect_network("bridge")["IPAM"]["Config"][0]
+    # Its first address there: an engine does not say which one it has when it is started for the first time.
+    bridge = ip_network(client.api.inspect_network("bridge")["IPAM"]["Config"][0]["Subnet"])[1]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
-        return [bridge["Gateway"], probe.getsockname()[0]]
+        return [str(bridge), probe.getsockname()[0]]
 
 
 def test_the_hosts_service_would_be_reached_on_an_ordinary_network(
@@ -273,8 +275,8 @@ def test_the_proxy_relays_the_mirror_and_nothing_else(
 def test_a_proxy_that_died_is_started_again(
     cell: Cell, client: docker.DockerClient, proxy: DockerProxy, debian: Environment
 ) -> None:
-    with proxy.way(debian):
-        client.api.stop("patchfarm-testfarm-w1-proxy", timeout=0)
+    with proxy.way(debian, lambda: None):
+        client.api.stop(proxy.name, timeout=0)
     _, printed = cell.run("perl", "-e", ASK, f"GET {debian.indices[0].url}/dists/bookworm/InRelease", who=ROOT)
     assert "200 OK" in printed
 

@@ -2,6 +2,7 @@
 """Layers in the real engine: kept, found, and told apart from what an attempt leaves behind."""
 
 import dataclasses
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import docker
 import pytest
 
 from tests.workers.kit import ORDER
-from workers.cache import Cache, Kept
-from workers.images import LAYERS, Base
+from workers.cache import GRACE, Cache, Kept, surplus
+from workers.images import LAYERS, Base, DockerImages, tag_of, touch
 from workers.layers import DockerLayers, key_of
 from workers.mirror import Mirror
 from workers.sandbox import SandboxError
@@ -125,6 +126,26 @@ def test_what_has_to_go_is_gone_under_every_key(shelf: Shelf) -> None:
         shelf.sandbox.sweep(())
     assert shelf.cache._remove(shelf.kept(shelf.key("today")))
     assert shelf.layers.find(shelf.key("tomorrow")) is None
+
+
+def test_an_image_that_is_forgotten_is_found_by_nobody_and_stays_for_who_has_found_it(
+    client: docker.DockerClient, tmp_path: Path
+) -> None:
+    (tmp_path / "own.gpg").touch()
+    environment = dataclasses.replace(ORDER.environment, suite="forgotten", keyring="own")
+    tag = tag_of(environment, Arch.AMD64, tmp_path / "own.gpg")
+    images, cache = DockerImages(client, tmp_path, {}, tmp_path), Cache(client, tmp_path, 1 << 60)
+    with tarfile.open(tmp_path / "root.tar", "w"):
+        image = images._import(tmp_path / "root.tar", ())
+    touch(client, image, tag)
+    images.forget(environment, Arch.AMD64)
+    images.forget(environment, Arch.AMD64)
+    assert images._fresh(tag) is None
+    [kept] = [one for one in cache.kept() if one.image == image]
+    assert surplus([kept], 1 << 60, kept.used) == []
+    assert surplus([kept], 1 << 60, kept.used + GRACE) == [kept]
+    assert cache._remove(kept)
+    assert image not in {one.image for one in cache.kept()}
 
 
 def test_collecting_where_there_is_room_takes_nothing_that_is_in_use(shelf: Shelf) -> None:

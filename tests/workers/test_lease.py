@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What ends an attempt from outside, and what of two such things counts."""
 
+import threading
+
 import pytest
 
 from workers.ending import End, Ending
-from workers.errors import AttemptEnded, Fenced, LetGo
+from workers.errors import AttemptEnded, Fenced, LetGo, Refused
 from workers.lease import Lease
+from workers.wire.codec import WireError
 from workers.wire.report import Heartbeat, Outcome
 
 
@@ -46,6 +49,59 @@ def test_the_first_reason_stays() -> None:
     with pytest.raises(AttemptEnded) as raised:
         ended.check()
     assert (raised.value.outcome, raised.value.reason) == (Outcome.BROKEN, "first")
+
+
+class Waits(threading.Event):
+    """Remembers for how long it was waited for; is set, and over, after so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+        self.over = threading.Event()
+        self._times = times
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        if len(self.seconds) > self._times:
+            self.over.set()
+        return self.over.is_set()
+
+
+def test_a_lease_is_renewed_every_third_of_its_length_as_the_coordinator_last_said_and_every_five_seconds() -> None:
+    lengths = [3, 15, 60]
+    waits = Waits(times=len(lengths))
+    with Lease(9, lambda: Heartbeat(False, lengths.pop(0)), lambda: End.NOT_YET, waits):
+        assert waits.over.wait(30)
+    assert waits.seconds == [3.0, 1.0, 5.0, 5.0]
+
+
+def test_what_cannot_be_renewed_now_is_renewed_later() -> None:
+    answers: list[Exception | Heartbeat] = [WireError("not JSON"), Refused("503"), Heartbeat(True, 3)]
+    waits = Waits(times=len(answers))
+
+    def renew() -> Heartbeat:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with Lease(3, renew, lambda: End.NOT_YET, waits) as kept:
+        assert waits.over.wait(30)
+    assert (waits.seconds, kept.stopping()) == ([1.0] * 4, True)
+
+
+def test_the_end_of_an_attempt_does_not_wait_for_a_coordinator_that_is_away() -> None:
+    asked, back = threading.Event(), threading.Event()
+
+    def renew() -> Heartbeat:
+        asked.set()
+        assert back.wait(60)
+        return Heartbeat(False, 60)
+
+    with Lease(0, renew, lambda: End.NOT_YET):
+        assert asked.wait(30)
+    assert not back.is_set()
+    back.set()
 
 
 def test_a_worker_can_be_told_to_end_harder_and_not_softer() -> None:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from workers.mirror import Mirror
+from workers.mirror import MOST, Mirror
 from workers.wire.order import Index
 
 
@@ -19,6 +19,7 @@ class Archive(ThreadingHTTPServer):
         self.release: bytes | None = b"as it was"
         self.etag = ""
         self.endless = False
+        self.moved = ""
         self.asked: list[tuple[str, str]] = []
 
     def index(self, suite: str = "stable", optional: bool = False) -> Index:
@@ -36,6 +37,9 @@ class _Handler(BaseHTTPRequestHandler):
         if server.etag and self.headers.get("If-None-Match") == server.etag:
             self.send_response(304)
             content = b""
+        elif server.moved:
+            self.send_response(302)
+            self.send_header("Location", server.moved)
         else:
             self.send_response(404 if server.release is None else 200)
         self.send_header("ETag", server.etag)
@@ -116,6 +120,20 @@ def test_one_index_without_a_state_leaves_all_unknown(archive: Archive, mirror: 
     nobody = Index("http://127.0.0.1:1/debian", "stable", ("main",))
     for other in (nobody, Index("file:///debian", "stable", ("main",))):
         assert mirror.states([archive.index(), other]) == ()
+
+
+def test_a_release_that_is_larger_than_any_is_not_believed(archive: Archive, mirror: Mirror, clock: Clock) -> None:
+    archive.release = bytes(MOST)
+    assert len(mirror.states([archive.index()])) == 1
+    clock.now = 60
+    archive.release += b"1"
+    assert mirror.states([archive.index()]) == ()
+
+
+def test_a_mirror_that_says_it_is_elsewhere_is_not_followed_there(archive: Archive, mirror: Mirror) -> None:
+    archive.moved = "/elsewhere"
+    assert mirror.states([archive.index()]) == ()
+    assert [path for path, _ in archive.asked] == ["/debian/dists/stable/InRelease"]
 
 
 def test_a_release_without_end_is_not_read_to_it(archive: Archive, mirror: Mirror) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from workers.bootstrap import SCRIPTS
 from workers.errors import AttemptEnded
-from workers.proxy import mirrors_of, own_arch, settings_of
+from workers.proxy import mirrors_of, own_arch, settings_of, stem_of
+from workers.sandbox.docker import owner
 from workers.sandbox.network import PROXY_HOST, PROXY_PORT
 from workers.wire.arch import Arch
 from workers.wire.order import Environment, Index
@@ -13,7 +14,7 @@ from workers.wire.report import Outcome
 
 
 def environment(*urls: str) -> Environment:
-    return Environment("deb", "stable", tuple(Index(url, "stable", ("main",)) for url in urls), ())
+    return Environment("deb", "stable", "debian-archive", tuple(Index(url, "stable", ("main",)) for url in urls), ())
 
 
 def settings(*urls: str) -> dict[str, str]:
@@ -22,7 +23,7 @@ def settings(*urls: str) -> dict[str, str]:
 
 def test_what_may_be_asked_for_is_below_a_mirror() -> None:
     told = settings("http://mirror.example/debian/", "http://mirror.example/debian", "http://other.example:8080/x")
-    assert told["ForceManaged"] == "1"
+    assert (told["ForceManaged"], told["RedirMax"]) == ("1", "0")
     assert sorted(value for key, value in told.items() if key.startswith("Remap-")) == [
         "http://mirror.example/debian ; http://mirror.example/debian",
         "http://other.example:8080/x ; http://other.example:8080/x",
@@ -64,6 +65,11 @@ def test_an_address_that_could_be_read_as_more_is_refused_and_not_repeated(url: 
         mirrors_of(environment(url))
     assert refused.value.outcome is Outcome.BROKEN
     assert "secret" not in refused.value.reason
+
+
+def test_no_two_workers_share_a_name() -> None:
+    owners = [("a", "b"), ("a-b", "c"), ("a", "b-c"), ("b", "a")]
+    assert len({stem_of(owner(farm, worker)) for farm, worker in owners}) == len(owners)
 
 
 def test_apt_in_every_image_asks_the_proxy() -> None:

@@ -15,12 +15,13 @@ from workers import held
 from workers.attempt import Tools
 from workers.ending import End
 from workers.errors import Refused, StrangeOrder
-from workers.sandbox import SandboxError
-from workers.sandbox.fake import FakeLayers, Play
+from workers.images import Base
+from workers.sandbox import SandboxError, Spec
+from workers.sandbox.fake import FakeLayers, FakeSandbox, Play
 from workers.wire.arch import Arch, Tier
 from workers.wire.codec import decode
 from workers.wire.order import Input, JobKey, Limits, Order
-from workers.wire.report import Heartbeat, Outcome, Report
+from workers.wire.report import Artifact, Heartbeat, Outcome, Report
 
 _UNMET = b"""The following packages have unmet dependencies:
  builddeps:./a_1.dsc : Depends: libfoo-dev (>= 9) but it is not installable
@@ -42,6 +43,13 @@ def test_what_the_image_had_to_leave_out_is_in_the_report_and_in_the_log(tmp_pat
     bench = Bench(tmp_path)
     assert bench.work().left_out == ("security amd64: mid-sync",)
     assert "== left out: security amd64: mid-sync\n" in bench.log
+
+
+def test_the_log_says_how_each_step_runs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, order(runtime="runsc"))
+    bench.work()
+    assert "== step depends: as root, network mirror, runtime runsc\n" in bench.log
+    assert "== step compile: as builder, network none, runtime runsc\n" in bench.log
 
 
 def test_the_log_that_was_sent_is_the_one_whose_digest_is_reported(tmp_path: Path) -> None:
@@ -110,10 +118,18 @@ def test_files_of_an_earlier_step_are_collected_after_the_last(tmp_path: Path) -
 
 def test_dependencies_that_cannot_be_met_are_named(tmp_path: Path) -> None:
     bench = Bench(tmp_path, depends=Play(_UNMET, exit_code=100))
+    bench.images.base = Base("sha256:base")
     report = bench.work()
     assert report.outcome is Outcome.UNINSTALLABLE
     assert "libfoo-dev (>= 9) but it is not installable" in report.reason
     assert not bench.images.forgotten
+
+
+def test_an_image_without_an_index_in_which_the_dependencies_may_be_is_made_anew(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, depends=Play(_UNMET, exit_code=100))
+    report = bench.work()
+    assert (report.outcome, report.left_out) == (Outcome.UNINSTALLABLE, ("security amd64: mid-sync",))
+    assert [arch for _, arch in bench.images.forgotten] == [Arch.AMD64]
 
 
 def test_a_mirror_that_does_not_verify_is_the_farms_fault_and_the_image_is_made_anew(tmp_path: Path) -> None:
@@ -122,6 +138,40 @@ def test_a_mirror_that_does_not_verify_is_the_farms_fault_and_the_image_is_made_
     assert (report.outcome, report.exit_code) == (Outcome.BROKEN, 100)
     assert "File has unexpected size" in report.reason
     assert [arch for _, arch in bench.images.forgotten] == [Arch.AMD64]
+
+
+def test_a_preparing_step_that_breaks_by_itself_costs_no_image(tmp_path: Path) -> None:
+    broken = (
+        b"dpkg: error processing package a (--configure):\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n"
+    )
+    bench = Bench(tmp_path, depends=Play(broken, exit_code=100))
+    assert bench.work().outcome is Outcome.BROKEN
+    assert not bench.images.forgotten
+
+
+def test_a_step_whose_way_to_the_mirror_takes_long_can_be_told_to_stop(tmp_path: Path) -> None:
+    class Slow(FakeSandbox):
+        def create(self, spec: Spec, check: Callable[[], None] = lambda: None) -> str:
+            bench.ending = End.STOP
+            return super().create(spec, check)
+
+    bench = Bench(tmp_path)
+    bench.sandbox.__class__ = Slow
+    assert bench.work().reason == "the worker was shut down"
+    assert not bench.sandbox.started
+
+
+def test_a_lease_that_is_lost_between_two_files_brings_no_second(tmp_path: Path) -> None:
+    class Losing(MemoryFarm):
+        def bring(self, job: JobKey, attempt: int, artifact: Artifact, path: Path) -> None:
+            super().bring(job, attempt, artifact, path)
+            bench.ending = End.STOP
+
+    bench = Bench(tmp_path, compile=Play(makes={"a.deb": b"a", "b.deb": b"b"}))
+    bench.farm.__class__ = Losing
+    before = len(bench.farm.blobs)
+    assert bench.work().reason == "the worker was shut down"
+    assert len(bench.farm.blobs) == before + 1
 
 
 def test_a_log_over_its_limit_is_cut_and_named(tmp_path: Path) -> None:
@@ -211,7 +261,7 @@ def test_a_worker_that_is_to_stop_hands_its_attempt_back(tmp_path: Path) -> None
     bench = Bench(tmp_path, compile=Play(endless=True))
     bench.farm.claim = lambda: _then_end(bench, End.STOP)  # type: ignore[method-assign]  # a double
     report = bench.work()
-    assert (report.outcome, report.reason) == (Outcome.BROKEN, "the worker was shut down")
+    assert (report.outcome, report.reason) == (Outcome.GIVEN_BACK, "the worker was shut down")
     assert not bench.sandbox.alive
 
 

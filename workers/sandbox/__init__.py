@@ -6,7 +6,7 @@ or a folder of the host.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,8 +81,8 @@ class Ended:
 class Sandbox(Protocol):
     """A container engine. Every call may raise SandboxError. A container is named by what `create` answered."""
 
-    def create(self, spec: Spec) -> str:
-        """Make a container and do not start it; raises Taken."""
+    def create(self, spec: Spec, check: Callable[[], None] = lambda: None) -> str:
+        """Make a container and do not start it; `check` may raise to stop, where that takes long. Raises Taken."""
 
     def find(self, name: str) -> Found | None:
         """The container of that name, where another process made it."""
@@ -112,5 +112,8 @@ class Sandbox(Protocol):
     def clear(self, attempt: str) -> None:
         """Remove every container and image of an attempt, whatever state they are in."""
 
-    def sweep(self, keep: Collection[str]) -> int:
-        """Remove what there is of this worker's attempts but for those to keep; answers how much that was."""
+    def sweep(self, keep: Container[str]) -> int:
+        """Remove what there is of this worker's attempts but for those to keep; answers how much that was.
+
+        `keep` is asked about each only after it was found: another process may begin an attempt at any moment.
+        """

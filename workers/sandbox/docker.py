@@ -5,7 +5,7 @@ A container never gets the engine's socket, a device, a folder of the host, or a
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, assert_never, cast
@@ -27,6 +27,7 @@ from workers.sandbox import (
     Spec,
     Taken,
     output,
+    room,
     tar,
 )
 from workers.sandbox.gauge import Gauge
@@ -84,18 +85,27 @@ def owner(farm: str, worker: str) -> dict[str, str]:
 class DockerSandbox:
     """See Sandbox. `farm` and `worker` are on every container and image, so that workers sweep only their own.
 
-    Without a `proxy` no container is made that needs the mirror.
+    Without a `proxy` no container is made that needs the mirror. `lacking` says what the engine's disk has too little
+    of, where there is another way to know than to look.
     """
 
-    def __init__(self, client: docker.DockerClient, farm: str, worker: str, proxy: Proxy | None = None) -> None:
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        farm: str,
+        worker: str,
+        proxy: Proxy | None = None,
+        lacking: Callable[[], str] | None = None,
+    ) -> None:
         self._client = client
         self._proxy = proxy
+        self._lacking = lacking
         self._owner = owner(farm, worker)
 
     @engine_errors()
-    def create(self, spec: Spec) -> str:
+    def create(self, spec: Spec, check: Callable[[], None] = lambda: None) -> str:
         """See Sandbox."""
-        with self._way(spec) as way:
+        with self._way(spec, check) as way:
             try:
                 return self._create(spec, way)
             except APIError as error:
@@ -136,14 +146,14 @@ class DockerSandbox:
         )
         return str(container.id)
 
-    def _way(self, spec: Spec) -> contextlib.AbstractContextManager[Way]:
+    def _way(self, spec: Spec, check: Callable[[], None]) -> contextlib.AbstractContextManager[Way]:
         match spec.network:
             case Network.NONE:
                 return contextlib.nullcontext(NOWHERE)
             case Network.MIRROR if self._proxy is None:
                 raise SandboxError("the worker has no proxy, and the mirror is reached by no other way")
             case Network.MIRROR:
-                return self._proxy.way(spec.environment)
+                return self._proxy.way(spec.environment, check)
             case _:
                 assert_never(spec.network)
 
@@ -173,6 +183,8 @@ class DockerSandbox:
                 self._client.api.start(container)
             state = self._until_exit(container, lambda: stop(gauge.look()), pump)
             pump.finish()
+        if state["ExitCode"] != 0:
+            _refuse(self._lacks())
         return Ended(int(state["ExitCode"]), bool(state["OOMKilled"]), _seconds(state), gauge.usage)
 
     def _until_exit(self, container: str, stop: Callable[[], bool], pump: output.Pump) -> Mapping[str, Any]:
@@ -189,8 +201,16 @@ class DockerSandbox:
             if ended:
                 pump.finish()
                 raise EngineAway("the container engine closed the log of a container that runs on")
-            if stop():
+            lacks = self._lacks()
+            if lacks or stop():
                 self._kill(container)
+            _refuse(lacks)
+
+    def _lacks(self) -> str:
+        """What the engine's disk has too little of."""
+        if self._lacking is None:
+            self._lacking = room.of_engine(self._client)
+        return self._lacking()
 
     def _kill(self, container: str) -> None:
         # Nothing in it is worth a polite end; it may have ended by itself by now.
@@ -228,13 +248,14 @@ class DockerSandbox:
         self._remove_all({**self._owner, _ATTEMPT: attempt}, keep=())
 
     @engine_errors()
-    def sweep(self, keep: Collection[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """See Sandbox."""
         return self._remove_all(self._owner, keep)
 
-    def _remove_all(self, labels: Mapping[str, str], keep: Collection[str]) -> int:
+    def _remove_all(self, labels: Mapping[str, str], keep: Container[str]) -> int:
         mine = {"label": [*(f"{key}={value}" for key, value in labels.items()), _ATTEMPT]}
-        containers = [it for it in self._client.api.containers(all=True, filters=mine) if _of(it) not in keep]
+        found = self._client.api.containers(all=True, filters=mine)
+        containers = [it for it in found if _of(it) not in keep]
         for container in containers:
             self.remove(container["Id"])
         images = [it for it in self._client.api.images(filters=mine) if _of(it) not in keep]
@@ -242,6 +263,12 @@ class DockerSandbox:
             with contextlib.suppress(NotFound):
                 self._client.api.remove_image(image["Id"], force=True)
         return len(containers) + len(images)
+
+
+def _refuse(lacks: str) -> None:
+    """Nothing that ends where the engine's disk is full says anything of its package."""
+    if lacks:
+        raise SandboxError(f"the container engine's disk is full: {lacks}")
 
 
 def _of(found: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,7 @@ from workers.sandbox import (
     Taken,
 )
 from workers.wire.arch import Arch
-from workers.wire.order import Environment, Limits, Order
+from workers.wire.order import Environment, Limits, Network, Order
 from workers.wire.report import UNKNOWN, Usage
 
 
@@ -60,8 +60,10 @@ class FakeSandbox:
     def _play(self, container: str) -> Play:
         return self.plays.get(container.rpartition("-")[2], Play())
 
-    def create(self, spec: Spec) -> str:
+    def create(self, spec: Spec, check: Callable[[], None] = lambda: None) -> str:
         """See Sandbox."""
+        if spec.network is Network.MIRROR:
+            check()
         if spec.name in self.alive:
             raise Taken(f"a container {spec.name} exists already")
         self.specs.append(spec)
@@ -129,10 +131,10 @@ class FakeSandbox:
             self.remove(name)
         self.images = {image for image in self.images if self.labels[image] != attempt}
 
-    def sweep(self, keep: Collection[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """See Sandbox."""
         before = len(self.alive) + len(self.images)
-        for attempt in {spec.attempt for spec in self.specs} - set(keep):
+        for attempt in {spec.attempt for spec in self.specs if spec.attempt not in keep}:
             self.clear(attempt)
         return before - len(self.alive) - len(self.images)
 

@@ -6,7 +6,7 @@ address on it: so neither the internet, nor a service of the host, nor another c
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -52,8 +52,10 @@ NOWHERE: Final = Way()
 class Proxy(Protocol):
     """The way to the mirror."""
 
-    def way(self, environment: Environment) -> AbstractContextManager[Way]:
+    def way(self, environment: Environment, check: Callable[[], None]) -> AbstractContextManager[Way]:
         """A way to the mirrors of an environment, for a container that is made before this ends, and no other.
+
+        The first one of a week takes a minute; `check` may raise to stop.
 
         Raises SandboxError or AttemptEnded where there is none; there is no other way that could be taken instead.
         """

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # mmdebstrap's customize hook: makes a bootstrapped system ($1) the base image of build containers.
-# PATCHFARM_SCRIPTS is this folder; PATCHFARM_OPTIONAL a folder with one apt source per file.
+# PATCHFARM_SCRIPTS is a folder with these scripts and the archive's keyring; PATCHFARM_OPTIONAL one with one apt source
+# per file.
 # An optional source that does not verify is taken out again and named on a line that begins with `left out:`.
 set -eu
 
@@ -40,6 +41,14 @@ printf 'APT::Keep-Downloaded-Packages "false";\n' >"$root/etc/apt/apt.conf.d/98p
 # Without these options dpkg would upgrade the system that this runs on; they are those of mmdebstrap itself.
 APT_CONFIG=$MMDEBSTRAP_APT_CONFIG DEBIAN_FRONTEND=noninteractive apt-get --yes -o DPkg::Chroot-Directory="$root" \
     -o Dir::Bin::dpkg=env -o DPkg::Options::=--unset=TMPDIR -o DPkg::Options::=dpkg dist-upgrade >&2
+
+# The sources were bound to the keyring where it lies outside of the system; from now on it is the image's own.
+for keyring in "$PATCHFARM_SCRIPTS"/archive-keyring.*; do
+    own=/usr/lib/patchfarm/${keyring##*/}
+    install -m 644 "$keyring" "$root$own"
+    find "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d" -type f \
+        -exec sed -i "s|signed-by=$keyring|signed-by=$own|" {} +
+done
 
 # The only way to a mirror that a container has, and it has it only where a step needs one. Last, for the way there is now.
 printf 'Acquire::http::Proxy "http://patchfarm-proxy:3142";\n' >"$root/etc/apt/apt.conf.d/99patchfarm-proxy"

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from workers.wire.arch import Arch
 
-WIRE_VERSION = 1
+#: Grows with every change that one side must not make without the other: 2 is of attempts that bring their own files.
+WIRE_VERSION = 2
 
 
 class JobKind(StrEnum):
@@ -56,10 +57,14 @@ class Index:
 
 @dataclass(frozen=True)
 class Environment:
-    """The base image: bootstrapped from `indices[0]`, with `packages` on top of build-essential."""
+    """The base image: bootstrapped from `indices[0]`, with `packages` on top of build-essential.
+
+    `keyring` names the one of the worker's own that all of the indices have to verify against.
+    """
 
     family: str
     suite: str
+    keyring: str
     indices: tuple[Index, ...]
     packages: tuple[str, ...]
 

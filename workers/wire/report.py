@@ -20,12 +20,13 @@ class Outcome(StrEnum):
     LOG_TOO_LONG = "log too long"
     OUTPUT_TOO_LARGE = "output too large"
     CANCELLED = "cancelled"
+    GIVEN_BACK = "given back"  # the worker was told to end, and stopped what ran; nothing is wrong with anything
     BROKEN = "broken"  # the farm's own fault: mirror, engine, disk, image
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that came out of the container, already uploaded under its sha256."""
+    """A file that came out of the container and was brought to its attempt under its sha256."""
 
     name: str
     sha256: str

@@ -5,17 +5,16 @@ What a worker says counts for its own attempt only, and only while that is the c
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from coordinator.errors import BadRequest, Fenced
-from coordinator.model import JobState
+from coordinator.errors import BadRequest
 from coordinator.web.auth import Farm, Person, Worker, check_name
-from coordinator.web.body import Raw, wire
+from coordinator.web.body import MAX_FILE, Raw, receive, wire
 from coordinator.web.follow import FARTHEST, Span, follow
-from coordinator.web.keys import Attempt, Key
-from workers.wire.order import JobKey
+from coordinator.web.keys import Attempt, Key, Sha256
 from workers.wire.report import Heartbeat, Report
 
 router = APIRouter(prefix="/jobs/{update}/{kind}/{arch}/{attempt}", tags=["jobs"])
@@ -40,8 +39,13 @@ def add_to_log(
     who: Worker, key: Key, attempt: Attempt, offset: Annotated[int, Query(ge=0, le=FARTHEST)], data: Raw, farm: Farm
 ) -> LogSize:
     """Add bytes that begin at `offset`; 400 where some are missing in between."""
-    _check_holds(farm, key, attempt, who.name)
-    return LogSize(farm.logs.append(key, attempt, offset, data))
+    return LogSize(farm.add_to_log(who.name, key, attempt, offset, data))
+
+
+@router.put("/files/{sha256}", status_code=204, max_body_size=MAX_FILE)
+async def bring(who: Worker, key: Key, attempt: Attempt, sha256: Sha256, request: Request, farm: Farm) -> Response:
+    """A file that the attempt made; needs Content-Length. A report names no others."""
+    return await receive(request, partial(farm.bring, who.name, key, attempt, sha256))
 
 
 @router.post("/report", status_code=204)
@@ -65,9 +69,3 @@ async def log(
         "X-Content-Type-Options": "nosniff",
     }
     return Response(part.data, media_type="application/octet-stream", headers=headers)
-
-
-def _check_holds(farm: Farm, key: JobKey, attempt: int, worker: str) -> None:
-    job = farm.store.load(key.update).job(key.kind, key.arch)
-    if job is None or (job.attempt, job.state, job.worker) != (attempt, JobState.LEASED, worker):
-        raise Fenced(f"{key} attempt {attempt} is not {worker}'s")

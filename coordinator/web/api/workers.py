@@ -62,7 +62,7 @@ def claim(name: str, who: Worker, farm: Farm, claim: Annotated[str, Query(patter
 @router.put("/{name}/admission", status_code=204)
 def admit(name: Annotated[str, Field(pattern=_NAME)], decided: Admission, farm: Farm, _who: Person) -> None:
     """Let a worker of that name sign on, or change what was decided about it."""
-    # Before the token: a worker that nobody decided about may see everything.
+    # Before the token: nothing is done by what nobody decided.
     farm.store.admit(name, decided.trust_domain, decided.clearance)
     if decided.token_sha256 is not None:
         farm.store.grant(name, Role.WORKER, decided.token_sha256)
