@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,9 +129,9 @@ def farm(
         before(home)
     try:
         url = _said(start, environment).strip()
-        known = client.connect(url, preparation.token(home, "me.token"))
-        # Not prepared once more: this process does not have the farm's environment.
-        yield Farm(home, Settings(home=home.root), environment, known)  # type: ignore[call-arg]  # others fill it
+        with closing(client.connect(url, preparation.token(home, "me.token"))) as known:
+            # Not prepared once more: this process does not have the farm's environment.
+            yield Farm(home, Settings(home=home.root), environment, known)  # type: ignore[call-arg]  # others fill it
     finally:
         embedded.down(home)
         _remove_containers(preparation.prepare(home).farm)

@@ -65,6 +65,10 @@ class Client:
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
 
+    def close(self) -> None:
+        """Give up its connections."""
+        self._http.close()
+
     def updates(self, states: Sequence[UpdateState] = (), limit: int = 100) -> list[Update]:
         """The newest first."""
         asked = [("state", str(state)) for state in states]
