@@ -16,7 +16,7 @@ from benchmarks import cell, kit
 from benchmarks.cell import AMID, LEASE, STAGES, Fault
 from benchmarks.kit import ARCH, MIB, Farm
 from coordinator.embedded import machine, preparation
-from coordinator.model import HistoryEntry, Job, JobState, UpdateState, sha256_of
+from coordinator.model import Clearance, HistoryEntry, Job, JobState, UpdateState, sha256_of
 from workers.errors import Fenced, Refused
 from workers.transfer import HttpFarm
 from workers.wire.arch import Tier
@@ -43,7 +43,7 @@ def worker(farm: Farm) -> HttpFarm:
     if not file.exists():
         token = secrets.token_urlsafe(32)
         preparation.write(file, f"{token}\n")
-        farm.client.admit(LIAR, None, None, sha256_of(token))
+        farm.client.admit(LIAR, None, Clearance.EMBARGOED, sha256_of(token))
     return HttpFarm(farm.settings.url, LIAR, lambda: file.read_text().strip(), patience=10)
 
 

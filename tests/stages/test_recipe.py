@@ -64,7 +64,7 @@ def test_times_and_sizes_become_seconds_and_bytes() -> None:
         ("people = 2", "people = 0", "it: approve.people"),
         ("people = 2", 'people = "2"', "it: approve.people"),
         ("people = 2", "people = true", "it: approve.people"),
-        ("optional = true", 'optional = "yes"', "it: environment.indices.2.optional"),
+        ("optional = true", 'optional = "yes"', "it: environment.indices.1.optional"),
         ("recipe  = 1", "recipe  = 2", "it: recipe"),
         ('family  = "deb"', 'family  = "rpm"', "it: family"),
         ('"s390x"]', '"vax"]', "it: arch.build.5"),

@@ -59,7 +59,7 @@ def mirrors() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def debian(mirrors: dict[str, str]) -> Environment:
     """The environment of the shipped recipe for bookworm-security."""
-    suites = {"bookworm": False, "bookworm-updates": False, "bookworm-security": True}
+    suites = {"bookworm": False, "bookworm-updates": True, "bookworm-security": True}
     indices = tuple(Index(mirrors[suite], suite, ("main",), optional) for suite, optional in suites.items())
     return Environment("deb", "bookworm-security", "debian-archive", indices, ("autopkgtest", "fakeroot"))
 
