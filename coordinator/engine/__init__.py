@@ -62,6 +62,8 @@ _ALIVE = timedelta(seconds=120)
 _LOOKS = 2
 #: When to look again for what may come at any time.
 _SOON = timedelta(seconds=1)
+#: What to type then.
+_CLEAR = "`patchfarm worker add USER@HOST --clearance embargoed` lets one"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +285,7 @@ class Engine:
             return Later(_SOON, "no worker has signed on")
         trusted = [worker for worker in workers if cleared(worker, update.source.origin)]
         if not trusted:
-            return Later(_SOON, "no worker may see a source that is not public yet")
+            return Later(_SOON, f"no worker may see a source that is not public yet; {_CLEAR}")
         offered = {arch for worker in trusted for arch in worker.tiers}
         try:
             chosen = plan.plan(update.source, self.recipe_of(update), offered)

@@ -227,7 +227,7 @@ def test_what_is_not_public_yet_waits_for_a_worker_that_may_see_it(farm: Farm) -
         farm.store.admit(host.name, "elsewhere", Clearance.PUBLIC)
     number = farm.submit()
     farm.run()
-    assert "no worker may see" in farm.store.waiting(number)[0].last_error
+    assert "--clearance embargoed` lets one" in farm.store.waiting(number)[0].last_error
     farm.store.admit("w-amd64", "here", Clearance.EMBARGOED)
     farm.pass_time(2)
     farm.run()
