@@ -16,7 +16,7 @@ from statistics import median
 from coordinator.model import Past
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import JobKind
-from workers.wire.report import Report
+from workers.wire.report import IMAGE, Report
 
 #: How much longer than a native host each tier takes; of qemu-user it was measured for libmodbus (6 s, 150 to 300 s).
 SLOWNESS = {Tier.NATIVE: 1.0, Tier.ACCELERATED: 3.0, Tier.EMULATED: 25.0}
@@ -94,12 +94,12 @@ def expect(past: Iterable[Past]) -> Expectations:
 
 
 def own_seconds(report: Report, whole: timedelta) -> float:
-    """How long a job's steps took, of the whole from its claim to its report.
+    """How long a job's own commands ran, of the whole from its claim to its report.
 
-    What else an attempt did, a base image above all, the next one finds ready. Workers say so, and none says more than
-    the whole.
+    What else an attempt did, a base image and the way to the mirror above all, the next one finds ready. Workers say
+    so, and none says more than the whole.
     """
-    steps = sum(step.seconds + step.overhead for step in report.steps)
+    steps = sum(step.seconds for step in report.steps if step.name != IMAGE)
     return steps if 0 < steps < whole.total_seconds() else whole.total_seconds()
 
 

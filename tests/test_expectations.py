@@ -10,7 +10,7 @@ from coordinator.expectations import SLOWNESS, Expected, expect, own_seconds
 from coordinator.model import Past
 from workers.wire.arch import Arch, Tier
 from workers.wire.order import JobKey, JobKind
-from workers.wire.report import Outcome, Report, StepTiming
+from workers.wire.report import IMAGE, Outcome, Report, StepTiming
 
 BUILD, TEST = JobKind.BUILD, JobKind.TEST
 SLOW = SLOWNESS[Tier.EMULATED]
@@ -72,6 +72,7 @@ def test_whatever_a_worker_said_something_is_expected(number: float) -> None:
     ("said", "seconds"), [((20, 50), 70), ((20, 80), 90), ((), 90), ((-1e308,), 90), ((math.nan,), 90)]
 )
 def test_what_an_attempt_did_beside_its_steps_is_not_its_length(said: tuple[float, ...], seconds: float) -> None:
-    steps = tuple(StepTiming("step", 0, each - 1, 1) for each in said)
+    image, way = StepTiming(IMAGE, 0, 5, 1), 7
+    steps = (image, *(StepTiming("step", 0, each, way) for each in said))
     report = Report(JobKey(1, BUILD, Arch.AMD64), 1, Outcome.FINISHED, "", steps, (), "", "", Tier.NATIVE, "w1")
     assert own_seconds(report, timedelta(seconds=90)) == seconds

@@ -28,12 +28,10 @@ from workers.sandbox import FILE_NAME, Ended, EngineAway, Sandbox, Spec, gauge
 from workers.steps import spec_of
 from workers.transfer import Farm, digest_of
 from workers.wire.order import Input, Limits, Order, Step
-from workers.wire.report import Artifact, Outcome, Report, StepTiming, Usage
+from workers.wire.report import IMAGE, Artifact, Outcome, Report, StepTiming, Usage
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-#: What a report calls the time that the base image took; no step of a recipe can have this name.
-IMAGE: Final = "base image"
 #: Seconds that an engine may be away before an attempt gives up: a restart of it takes a few.
 ENGINE_PATIENCE: Final = 60
 #: How init ends when it is killed, or the machine is: no word of the package's, where nobody saw what happened.

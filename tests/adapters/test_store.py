@@ -236,7 +236,7 @@ def test_the_past_is_what_succeeded_of_the_last_updates(store: Store) -> None:
         )
         done = replace(leased(), kind=kind, state=JobState.SUCCEEDED, ended_at=NOW + took, report=report)
         add(store, update(done, leased(Arch.I386)))
-    last = Past("hello", JobKind.TEST, Arch.AMD64, Tier.NATIVE, 41.0, 60.0, 1 << 40)
+    last = Past("hello", JobKind.TEST, Arch.AMD64, Tier.NATIVE, 40.0, 60.0, 1 << 40)
     assert store.past(2) == [replace(last, kind=JobKind.BUILD), last]
     assert store.past(1) == [last]
 

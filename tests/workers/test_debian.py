@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 VERSION = "3.1.6-2.1+deb12u1"
 DSC = f"libmodbus_{VERSION}.dsc"
 TREE = "--chdir=libmodbus-3.1.6"
-UPDATE = (("apt-get", "update"), ("apt-get", "--yes", "dist-upgrade"))
+UPDATE = (("apt-get", "update", "--error-on=any"), ("apt-get", "--yes", "dist-upgrade"))
 BUILD = (
     Step(
         "depends",
@@ -39,7 +39,8 @@ BUILD = (
         "compile",
         (
             ("dpkg-source", "--extract", DSC, "libmodbus-3.1.6"),
-            ("env", TREE, "dpkg-buildpackage", "--build=any", "--no-sign"),
+            # Its own tests measure time, and fail on a machine that has too little of it.
+            ("env", TREE, "DEB_BUILD_OPTIONS=nocheck", "dpkg-buildpackage", "--build=any", "--no-sign"),
         ),
     ),
 )

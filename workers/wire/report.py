@@ -33,6 +33,10 @@ class Artifact:
     size: int
 
 
+#: What a report calls the time that the base image took; no step of a recipe can have this name.
+IMAGE = "base image"
+
+
 @dataclass(frozen=True)
 class StepTiming:
     """One step as it ran; `overhead` is what the farm itself added around the step's own commands."""
