@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks import cell, kit
-from benchmarks.cell import LEASE, STAGES, Fault
+from benchmarks.cell import LEASE, Fault
 from benchmarks.kit import Farm
 from coordinator.embedded import preparation, services
 from coordinator.embedded.supervisor import Supervisor
@@ -108,18 +108,14 @@ FAULTS: dict[str, Fault] = {
 
 def main() -> None:
     """Every cell, or those that were asked for; the exit code is 1 where one is wrong."""
-    parser = kit.arguments(__doc__)
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="this one alone; may be given again")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="this one alone; may be given again")
-    asked = parser.parse_args()
+    asked = cell.asked(__doc__, FAULTS)
     with kit.farm("clocks", cell.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm:
         cell.warm_up(farm)
         put_under(farm)
         cells = []
-        for name in asked.fault or FAULTS:
-            for stage in asked.stage or STAGES:
-                cells.append(cell.tell(cell.run(farm, name, FAULTS[name], stage)))
-                jump(farm, 0)
+        for name, stage in asked:
+            cells.append(cell.tell(cell.run(farm, name, FAULTS[name], stage)))
+            jump(farm, 0)
         cell.conclude(farm, "two jobs of six seconds each, and a time of day that jumps", cells, asked.json)
 
 

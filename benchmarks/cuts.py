@@ -17,7 +17,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from benchmarks import cell, kit
-from benchmarks.cell import LEASE, STAGES, Cell, Fault
+from benchmarks.cell import LEASE, Cell, Fault
 from benchmarks.kit import Farm
 from benchmarks.recovery import OTHER, another_worker
 from coordinator.embedded import machine
@@ -135,10 +135,7 @@ def run(farm: Farm, name: str, done: Fault, stage: str) -> Cell:
 
 def main() -> None:
     """Both cuts at each stage, or those that were asked for; the exit code is 1 where something is wrong afterwards."""
-    parser = kit.arguments(__doc__)
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="this one alone; may be given again")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="this one alone; may be given again")
-    asked = parser.parse_args()
+    asked = cell.asked(__doc__, FAULTS)
     with (
         room() as there,
         kit.farm("cuts", cell.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm,
@@ -146,11 +143,7 @@ def main() -> None:
     ):
         cell.warm_up(farm)
         with another_worker(farm, "ip", "netns", "exec", there.name, url=url):
-            cells = [
-                cell.tell(run(farm, name, fault(there, FAULTS[name]), stage))
-                for name in asked.fault or FAULTS
-                for stage in asked.stage or STAGES
-            ]
+            cells = [cell.tell(run(farm, name, fault(there, FAULTS[name]), stage)) for name, stage in asked]
         cell.conclude(farm, f"a worker behind a cable, a lease of {LEASE} s", cells, asked.json)
 
 

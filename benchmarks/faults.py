@@ -18,7 +18,7 @@ from celery import Celery
 from kombu import Queue
 
 from benchmarks import apart, breakdowns, cell, kit, leftovers
-from benchmarks.cell import LEASE, STAGES, Fault
+from benchmarks.cell import LEASE, Fault
 from benchmarks.kit import ARCH, Farm
 from coordinator.embedded import farm as farms
 from coordinator.embedded import machine, preparation, services
@@ -187,20 +187,14 @@ def send(number: signal.Signals, pids: Sequence[int]) -> None:
 
 def main() -> None:
     """Every cell, or those that were asked for; the exit code is 1 where one is wrong."""
-    parser = kit.arguments(__doc__)
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="this one alone; may be given again")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="this one alone; may be given again")
-    asked = parser.parse_args()
-    names = asked.fault or list(FAULTS)
-    of_machine = any(FAULTS[name].inject.__module__ == breakdowns.__name__ for name in names)
+    asked = cell.asked(__doc__, FAULTS)
+    of_machine = any(FAULTS[name].inject.__module__ == breakdowns.__name__ for name in asked.faults)
     if of_machine and apart.here("benchmarks.faults", sys.argv[1:]):
         apart.furnish()
     before = apart.disks if of_machine else None
     with kit.farm("faults", cell.with_a_slow_preparation, before, slots="1", lease_seconds=str(LEASE)) as farm:
         cell.warm_up(farm)
-        cells = [
-            cell.tell(cell.run(farm, name, FAULTS[name], stage)) for name in names for stage in asked.stage or STAGES
-        ]
+        cells = [cell.tell(cell.run(farm, name, FAULTS[name], stage)) for name, stage in asked]
         cell.conclude(farm, "two jobs of six seconds each, and one fault", cells, asked.json)
 
 

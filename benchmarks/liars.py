@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import cell, kit
-from benchmarks.cell import AMID, LEASE, STAGES, Fault
+from benchmarks.cell import AMID, LEASE, Fault
 from benchmarks.kit import ARCH, MIB, Farm
 from coordinator.embedded import machine, preparation
 from coordinator.model import Clearance, HistoryEntry, Job, JobState, UpdateState, sha256_of
@@ -220,17 +220,10 @@ FAULTS: dict[str, Fault] = {
 
 def main() -> None:
     """Every cell, or those that were asked for; the exit code is 1 where one is wrong."""
-    parser = kit.arguments(__doc__)
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="this one alone; may be given again")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="this one alone; may be given again")
-    asked = parser.parse_args()
+    asked = cell.asked(__doc__, FAULTS)
     with kit.farm("liars", cell.with_a_slow_preparation, slots="1", lease_seconds=str(LEASE)) as farm:
         cell.warm_up(farm)
-        cells = [
-            cell.tell(cell.run(farm, name, FAULTS[name], stage))
-            for name in asked.fault or FAULTS
-            for stage in asked.stage or STAGES
-        ]
+        cells = [cell.tell(cell.run(farm, name, FAULTS[name], stage)) for name, stage in asked]
         cell.conclude(farm, "two jobs of six seconds each, and a worker that is not honest", cells, asked.json)
 
 

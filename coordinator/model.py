@@ -333,7 +333,7 @@ class OpenJob:
 
 @dataclass(frozen=True)
 class Past:
-    """How a job once went: how long its steps took, and what its containers used; 0 is not known."""
+    """How a job once went: how long its own commands ran, and what its containers used; 0 is not known."""
 
     source: str
     kind: JobKind

@@ -29,6 +29,8 @@ SETTINGS = (
     'Acquire::Languages "none"',
     'Acquire::PDiffs "false"',
     'Acquire::Retries "3"',
+    # An index that cannot be had is else a warning, and the old one is used: also by autopkgtest, and by any recipe.
+    'APT::Update::Error-Mode "any"',
 )
 _URL = re.compile(r"(https?|file|copy)://[^\s\[\]]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+/:~=-]*")

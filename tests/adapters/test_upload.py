@@ -2,11 +2,9 @@
 """Uploads: in order, each file whole or not there under its name, going on where a cut stopped. Folder and OpenSSH."""
 
 import os
-import resource
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,6 +17,7 @@ from coordinator.model import File, sha256_of
 from coordinator.ports import Uploader
 from coordinator.upload.local import FolderUploader
 from coordinator.upload.sftp import SftpUploader
+from tests.limits import no_file_larger_than
 from tests.sshd import Sshd, free_port, make_key, proxy, public, running
 
 MIB = 2**20
@@ -75,17 +74,6 @@ def made(folder: Path, name: str, data: bytes) -> tuple[File, Path]:
     path = folder / sha256_of(data)
     path.write_bytes(data)
     return File(name, sha256_of(data), len(data)), path
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """What is started meanwhile has the limit for ever."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_files_arrive_whole_and_in_the_order_given(place: Place, tmp_path: Path) -> None:

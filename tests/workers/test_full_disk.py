@@ -1,31 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A worker whose own disk takes nothing more: the attempt is the farm's fault, and nothing of it stays there."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from tests.limits import no_file_larger_than
 from tests.workers.kit import Bench
 from workers import held
 from workers.sandbox.fake import Play
 from workers.wire.report import Outcome
 
 
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """No file grows beyond that: as on a full disk, though the system has another word for it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_an_attempt_that_finds_no_room_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    with room_for(0):
+    with no_file_larger_than(0):
         bench.worker.work()
     assert [report.outcome for report in bench.farm.reports] == [Outcome.BROKEN]
     assert "the worker's disk" in bench.farm.reports[0].reason
@@ -34,7 +21,7 @@ def test_an_attempt_that_finds_no_room_is_reported_and_leaves_nothing(tmp_path: 
 
 def test_a_log_that_finds_no_room_ends_the_attempt_and_the_reason_names_the_disk(tmp_path: Path) -> None:
     bench = Bench(tmp_path, compile=Play(b"a line\n" * 20_000))
-    with room_for(64 << 10):
+    with no_file_larger_than(64 << 10):
         bench.worker.work()
     [report] = bench.farm.reports
     assert report.outcome is Outcome.BROKEN
